@@ -1,0 +1,127 @@
+//! The spellings of tensor names, as a table of prefix rewrites.
+//!
+//! Inside this crate a tensor is called by its path in the modules: `vision_tower.X`,
+//! `multi_modal_projector.X`, `language_model.X`, where `X` is the published leaf path. Files
+//! spell the same tensors in four ways, which differ only in how a name begins.
+
+/// One way to spell tensor names in a file.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// What the spelling is called in reports.
+    pub name: &'static str,
+    /// Pairs of (beginning in the file, beginning in the modules). The first that fits applies.
+    rules: &'static [(&'static str, &'static str)],
+}
+
+/// The spellings that are recognised: the first is the one written.
+///
+/// A later layout also fits the names of an earlier, longer one (`vision_tower.` begins
+/// `vision_tower.vision_model.` too), so the order is from the longest to the shortest.
+pub const LAYOUTS: [Layout; 4] = [
+    Layout {
+        name: "published",
+        rules: &[
+            ("vision_tower.vision_model.", "vision_tower."),
+            ("multi_modal_projector.", "multi_modal_projector."),
+            ("language_model.lm_head.", "language_model.lm_head."),
+            ("language_model.model.", "language_model."),
+        ],
+    },
+    Layout {
+        name: "transformers 4.52",
+        rules: &[
+            ("model.vision_tower.vision_model.", "vision_tower."),
+            ("model.multi_modal_projector.", "multi_modal_projector."),
+            ("lm_head.", "language_model.lm_head."),
+            ("model.language_model.", "language_model."),
+        ],
+    },
+    Layout {
+        name: "transformers 5",
+        rules: &[
+            ("vision_tower.", "vision_tower."),
+            ("multi_modal_projector.", "multi_modal_projector."),
+            ("language_model.lm_head.", "language_model.lm_head."),
+            ("language_model.model.", "language_model."),
+        ],
+    },
+    Layout {
+        name: "transformers 5 in memory",
+        rules: &[
+            ("model.vision_tower.", "vision_tower."),
+            ("model.multi_modal_projector.", "multi_modal_projector."),
+            ("lm_head.", "language_model.lm_head."),
+            ("model.language_model.", "language_model."),
+        ],
+    },
+];
+
+impl Layout {
+    /// The layout of a file with these tensor `names`.
+    ///
+    /// Chosen once for the whole checkpoint, as the layout that fits most names: one program
+    /// wrote all of them, and a stray tensor must not change how the others are read. Of equals
+    /// the first in [`LAYOUTS`] is taken; where the names leave a choice, both read them alike.
+    pub fn detect<'a>(names: impl Iterator<Item = &'a str> + Clone) -> &'static Self {
+        let fits = |layout: &Self| names.clone().filter(|name| layout.fits(name)).count();
+        let [first, others @ ..] = &LAYOUTS;
+        let start = (first, fits(first));
+        let keep_most = |best: (&'static Self, usize), layout: &'static Self| {
+            let count = fits(layout);
+            if count > best.1 { (layout, count) } else { best }
+        };
+        others.iter().fold(start, keep_most).0
+    }
+
+    /// The path in the modules of the tensor a file calls `file_name`; none if it is no tensor
+    /// of PaliGemma under this layout.
+    pub fn module_path(&self, file_name: &str) -> Option<String> {
+        self.rules.iter().find_map(|(file, module)| rewrite(file_name, file, module))
+    }
+
+    /// What a file of this layout calls the tensor at `module_path`; none if the path begins
+    /// with no part of PaliGemma.
+    pub fn file_name(&self, module_path: &str) -> Option<String> {
+        self.rules.iter().find_map(|(file, module)| rewrite(module_path, module, file))
+    }
+
+    fn fits(&self, file_name: &str) -> bool {
+        self.rules.iter().any(|(file, _)| file_name.starts_with(file))
+    }
+}
+
+fn rewrite(name: &str, from: &str, to: &str) -> Option<String> {
+    name.strip_prefix(from).map(|rest| format!("{to}{rest}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATHS: [&str; 4] = [
+        "vision_tower.encoder.layers.0.mlp.fc1.weight",
+        "multi_modal_projector.linear.bias",
+        "language_model.layers.1.mlp.gate_proj.weight",
+        "language_model.lm_head.weight",
+    ];
+
+    #[test]
+    fn every_layout_is_recognised_and_reversible() {
+        for layout in &LAYOUTS {
+            let names = PATHS.map(|path| layout.file_name(path).unwrap());
+            assert_eq!(Layout::detect(names.iter().map(String::as_str)), layout);
+            for (path, name) in PATHS.iter().zip(&names) {
+                assert_eq!(layout.module_path(name).as_deref(), Some(*path));
+            }
+        }
+    }
+
+    #[test]
+    fn a_stray_tensor_does_not_change_the_layout() {
+        let layout = &LAYOUTS[3];
+        let mut names: Vec<_> = PATHS.iter().map(|path| layout.file_name(path).unwrap()).collect();
+        names.push("vision_tower.vision_model.stray".to_owned());
+        assert_eq!(Layout::detect(names.iter().map(String::as_str)), layout);
+        assert_eq!(layout.module_path("vision_tower.vision_model.stray"), None);
+    }
+}

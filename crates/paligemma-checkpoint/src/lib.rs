@@ -1,0 +1,75 @@
+//! Published PaliGemma checkpoints: files to modules and back.
+//!
+//! The only crate that knows tensor file names. It reads `config.json` ([`PaliGemmaConfig`]) and
+//! safetensors, single or sharded, memory-mapped ([`Checkpoint`]), under any of the four
+//! spellings of tensor names in use ([`Layout`]); fills a lazy burn module ([`load_module`]) so
+//! that every tensor of the module and of the file is accounted for ([`LoadReport`]); and writes
+//! a module back in the published form ([`save_module`]). With the feature `hub`, [`hub`] fetches
+//! models by their hub id.
+//!
+//! Weights keep the published layout, `[out, in]` for projections: nothing is transposed.
+//!
+//! # Example
+//!
+//! Any module whose field names are the published leaf names can be filled:
+//!
+//! ```
+//! use burn::module::{Module, Param, ParamId};
+//! use burn::tensor::{Tensor, backend::Backend};
+//! use burn_flex::Flex;
+//! use paligemma_checkpoint::{Checkpoint, load_module};
+//!
+//! #[derive(Module, Debug)]
+//! struct Linear<B: Backend> {
+//!     weight: Param<Tensor<B, 2>>,
+//! }
+//!
+//! #[derive(Module, Debug)]
+//! struct Projector<B: Backend> {
+//!     linear: Linear<B>,
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // A safetensors file of one tensor, `multi_modal_projector.linear.weight`, 1 row of 2.
+//! let header = br#"{"multi_modal_projector.linear.weight":
+//!     {"dtype":"F32","shape":[1,2],"data_offsets":[0,8]}}"#;
+//! let mut file = (header.len() as u64).to_le_bytes().to_vec();
+//! file.extend(header);
+//! file.extend([0.5_f32, -2.0].map(f32::to_le_bytes).as_flattened());
+//!
+//! let checkpoint = Checkpoint::from_bytes(file)?;
+//! let weight = Param::uninitialized(
+//!     ParamId::new(),
+//!     |device, _| Tensor::<Flex, 2>::zeros([1, 2], device),
+//!     Default::default(),
+//!     true,
+//!     [1, 2].into(),
+//! );
+//! let empty = Projector { linear: Linear { weight } };
+//! let (projector, report) = load_module(empty, &checkpoint, "multi_modal_projector", None)?;
+//! assert_eq!(projector.linear.weight.val().into_data().to_vec::<f32>()?, [0.5, -2.0]);
+//! assert_eq!(report.parameters, 2);
+//! # Ok(())
+//! # }
+//! ```
+
+mod checkpoint;
+mod config;
+#[cfg(feature = "hub")]
+pub mod hub;
+mod json;
+mod layout;
+mod load;
+mod names;
+mod report;
+mod save;
+mod source;
+
+pub use checkpoint::{Checkpoint, TensorInfo};
+pub use config::{ConfigError, PaliGemmaConfig};
+pub use layout::{LAYOUTS, Layout};
+pub use load::{LoadError, check_module, load_module};
+pub use names::parameter_shapes;
+pub use report::{Ignored, LoadReport};
+pub use save::{SaveError, save_module};
+pub use source::SourceError;

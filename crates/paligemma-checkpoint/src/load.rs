@@ -1,0 +1,255 @@
+//! Files into modules: every tensor of both is found, fits and is accounted for, or nothing is
+//! loaded.
+
+use std::path::PathBuf;
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::backend::Backend;
+use burn::tensor::{DType, FloatDType, Tensor};
+
+use crate::checkpoint::Checkpoint;
+use crate::names::{ModulePath, parameter_shapes};
+use crate::report::{Ignored, LoadReport};
+use crate::source::SourceTensor;
+
+const HEAD: &str = "language_model.lm_head.weight";
+const EMBEDDING: &str = "language_model.embed_tokens.weight";
+
+/// Why a checkpoint does not fit a module. Tensors are called as the files spell them.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The module has a tensor that the files lack.
+    #[error("the checkpoint lacks `{tensor}`{}{}", others(*more), nearest_in_file(nearest.as_ref()))]
+    Missing {
+        /// The tensor.
+        tensor: String,
+        /// How many others are missing.
+        more: usize,
+        /// The most similar name among those that nothing uses.
+        nearest: Option<String>,
+    },
+    /// The files have a tensor that the module lacks.
+    #[error(
+        "`{tensor}` in {} is no part of this model{}; the nearest expected name is `{nearest}`",
+        path.display(), others(*more)
+    )]
+    Unknown {
+        /// The tensor.
+        tensor: String,
+        /// The file.
+        path: PathBuf,
+        /// How many others are unknown.
+        more: usize,
+        /// The most similar name of the model.
+        nearest: String,
+    },
+    /// A tensor's shape is not the module's.
+    #[error(
+        "`{tensor}` in {} has shape {found:?}, expected {expected:?}; does config.json belong to \
+        these weights?",
+        path.display()
+    )]
+    Shape {
+        /// The tensor.
+        tensor: String,
+        /// The file.
+        path: PathBuf,
+        /// The shape the configuration leads to.
+        expected: Vec<usize>,
+        /// The shape in the file.
+        found: Vec<usize>,
+    },
+    /// A separate output head, which PaliGemma does not have.
+    #[error(
+        "`{tensor}` in {} differs from the token embedding, but PaliGemma's head is tied to it",
+        path.display()
+    )]
+    UntiedHead {
+        /// The tensor.
+        tensor: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The device cannot compute in the requested type, or in the files' if none was requested.
+    #[error("the device does not compute in {dtype:?}; load the weights as another type")]
+    Dtype {
+        /// The type.
+        dtype: FloatDType,
+    },
+}
+
+fn others(more: usize) -> String {
+    if more == 0 { String::new() } else { format!(" (and {more} more)") }
+}
+
+fn nearest_in_file(nearest: Option<&String>) -> String {
+    nearest.map_or_else(String::new, |name| format!("; the nearest name it has is `{name}`"))
+}
+
+/// Fills `module` from `checkpoint`, each parameter on the device it was made for.
+///
+/// `prefix` is where the module stands in a whole PaliGemma: `vision_tower`,
+/// `multi_modal_projector`, `language_model`, or nothing for the whole. Weights become `dtype`,
+/// or keep the type of the file if that is none. Where types are equal and the backend allows
+/// it, they stay in the mapped file. Parameters are not initialised first, and keep whether they
+/// require gradients.
+///
+/// # Errors
+///
+/// If a tensor of the module is missing or of another shape, if the checkpoint has a tensor under
+/// `prefix` that the module lacks, or if the device does not compute in the type.
+pub fn load_module<B: Backend, M: Module<B>>(
+    module: M,
+    checkpoint: &Checkpoint,
+    prefix: &str,
+    dtype: Option<FloatDType>,
+) -> Result<(M, LoadReport), LoadError> {
+    let report = check_module::<B, M>(&module, checkpoint, prefix)?;
+    let dtype = dtype.map(DType::from);
+    let path = ModulePath::below(prefix);
+    let mut loader = Loader { checkpoint, path, dtype, unsupported: None };
+    let module = module.map(&mut loader);
+    match loader.unsupported {
+        Some(dtype) => Err(LoadError::Dtype { dtype: dtype.into() }),
+        None => Ok((module, report)),
+    }
+}
+
+/// Says what [`load_module`] would load, without loading it.
+///
+/// # Errors
+///
+/// As [`load_module`], but for the device's types.
+pub fn check_module<B: Backend, M: Module<B>>(
+    module: &M,
+    checkpoint: &Checkpoint,
+    prefix: &str,
+) -> Result<LoadReport, LoadError> {
+    let below = ModulePath::below(prefix).joined();
+    let absolute = |path: String| if below.is_empty() { path } else { format!("{below}.{path}") };
+    let expected: Vec<_> = parameter_shapes::<B, M>(module)
+        .into_iter()
+        .map(|(path, shape)| (absolute(path), shape))
+        .collect();
+    account(&expected, checkpoint, prefix)
+}
+
+/// Holds the tensors a module expects against those of the files under `prefix`.
+fn account(
+    expected: &[(String, Vec<usize>)],
+    checkpoint: &Checkpoint,
+    prefix: &str,
+) -> Result<LoadReport, LoadError> {
+    let mut report = LoadReport { layout: checkpoint.layout.name, ..LoadReport::default() };
+    let mut missing = Vec::new();
+    for (path, shape) in expected {
+        match checkpoint.tensors.get(path) {
+            Some(tensor) if tensor.shape == *shape => report.count(tensor),
+            Some(tensor) => {
+                return Err(LoadError::Shape {
+                    tensor: tensor.name.clone(),
+                    path: tensor.path.clone(),
+                    expected: shape.clone(),
+                    found: tensor.shape.clone(),
+                });
+            }
+            None => missing.push(file_name(checkpoint, path)),
+        }
+    }
+    let mut unused = unused(expected, checkpoint, prefix);
+    if let Some(at) = unused.iter().position(|tensor| is_head(checkpoint, tensor)) {
+        report.ignored.push(tied_head(checkpoint, unused.swap_remove(at))?);
+    }
+    if let [tensor, others @ ..] = missing.as_slice() {
+        let nearest = nearest(tensor, unused.iter().map(|tensor| tensor.name.as_str()));
+        return Err(LoadError::Missing { tensor: tensor.clone(), more: others.len(), nearest });
+    }
+    if let [tensor, others @ ..] = unused.as_slice() {
+        let names: Vec<_> = expected.iter().map(|(path, _)| file_name(checkpoint, path)).collect();
+        return Err(LoadError::Unknown {
+            tensor: tensor.name.clone(),
+            path: tensor.path.clone(),
+            more: others.len(),
+            nearest: nearest(&tensor.name, names.iter().map(String::as_str)).unwrap_or_default(),
+        });
+    }
+    Ok(report)
+}
+
+/// The tensors under `prefix` that are not expected; those that belong nowhere are under none.
+fn unused<'a>(
+    expected: &[(String, Vec<usize>)],
+    checkpoint: &'a Checkpoint,
+    prefix: &str,
+) -> Vec<&'a SourceTensor> {
+    let used: std::collections::BTreeSet<_> = expected.iter().map(|(path, _)| path).collect();
+    let is_below = |path: &str| {
+        prefix.is_empty() || path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'))
+    };
+    let known = checkpoint
+        .tensors
+        .iter()
+        .filter(|(path, _)| is_below(path) && !used.contains(path))
+        .map(|(_, tensor)| tensor);
+    known.chain(checkpoint.strays.iter().filter(|_| prefix.is_empty())).collect()
+}
+
+fn is_head(checkpoint: &Checkpoint, tensor: &SourceTensor) -> bool {
+    checkpoint.layout.module_path(&tensor.name).as_deref() == Some(HEAD)
+}
+
+/// A copy of the embedding as output head says nothing new; another matrix would be lost.
+fn tied_head(checkpoint: &Checkpoint, head: &SourceTensor) -> Result<Ignored, LoadError> {
+    let same = |embedding: &SourceTensor| {
+        (embedding.dtype, &embedding.shape, &embedding.data) == (head.dtype, &head.shape, &head.data)
+    };
+    if checkpoint.tensors.get(EMBEDDING).is_some_and(same) {
+        return Ok(Ignored { file_name: head.name.clone(), reason: "equals the token embedding" });
+    }
+    Err(LoadError::UntiedHead { tensor: head.name.clone(), path: head.path.clone() })
+}
+
+fn file_name(checkpoint: &Checkpoint, module_path: &str) -> String {
+    checkpoint.layout.file_name(module_path).unwrap_or_else(|| module_path.to_owned())
+}
+
+fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
+    let similarity = |candidate: &str| strsim::jaro_winkler(name, candidate);
+    candidates.max_by(|a, b| similarity(a).total_cmp(&similarity(b))).map(str::to_owned)
+}
+
+/// Replaces the parameters of a module that [`check_module`] accepted.
+struct Loader<'a> {
+    checkpoint: &'a Checkpoint,
+    path: ModulePath,
+    dtype: Option<DType>,
+    unsupported: Option<DType>,
+}
+
+impl<B: Backend> ModuleMapper<B> for Loader<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.exit(container);
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        let Some(source) = self.checkpoint.tensors.get(&self.path.joined()) else { return param };
+        let dtype = self.dtype.unwrap_or(source.dtype);
+        let device = param.lazy_device();
+        if !B::supports_dtype(&device, dtype) {
+            self.unsupported = Some(dtype);
+            return param;
+        }
+        let data = source.data(dtype);
+        // Weights live as long as the model: outside the pools that activations come from.
+        let tensor = B::memory_persistent_allocations(&device, data, |data| {
+            Tensor::from_data(data, (&device, dtype))
+        });
+        let id = param.id;
+        param.transform_for_load(tensor, id)
+    }
+}

@@ -1,0 +1,10 @@
+//! Tests against the tiny golden checkpoint: reading, refusing, loading, saving, fetching.
+
+mod config;
+mod files;
+#[cfg(feature = "hub")]
+mod hub;
+mod load;
+mod published;
+mod save;
+mod support;

@@ -1,0 +1,129 @@
+//! The whole decoder.
+
+use burn::module::{Module, Param};
+use burn::tensor::module::embedding;
+use burn::tensor::{DType, Int, Tensor};
+use paligemma_nn::parameter::normal;
+use paligemma_nn::{NnBackend, PrefixMask, RmsNorm, RotaryTable};
+
+use crate::layer::Pass;
+use crate::{DecoderLayer, GemmaConfig, KvCache};
+
+/// The embedding table, which is also the output head.
+#[derive(Module, Debug)]
+pub struct TokenEmbedding<B: NnBackend> {
+    weight: Param<Tensor<B, 2>>,
+}
+
+/// A Gemma decoder with tied embeddings.
+///
+/// Source: transformers 5.23.0 `modeling_gemma.py` and big_vision `models/ppp/gemma.py`.
+#[derive(Module, Debug)]
+pub struct Gemma<B: NnBackend> {
+    embed_tokens: TokenEmbedding<B>,
+    layers: Vec<DecoderLayer<B>>,
+    norm: RmsNorm<B>,
+    head_dim: usize,
+    rope_theta: f64,
+}
+
+impl<B: NnBackend> Gemma<B> {
+    /// A decoder with lazy, random parameters: nothing is allocated until they are read.
+    pub fn new(config: &GemmaConfig, device: &B::Device) -> Self {
+        let table = [config.vocab_size, config.hidden_size];
+        let deviation = (config.hidden_size as f64).sqrt().recip();
+        let layers = (0..config.num_hidden_layers).map(|_| DecoderLayer::new(config, device));
+        Self {
+            embed_tokens: TokenEmbedding { weight: normal(table, deviation, device) },
+            layers: layers.collect(),
+            norm: RmsNorm::new(config.hidden_size, config.rms_norm_eps, device),
+            head_dim: config.head_dim,
+            rope_theta: config.rope_theta,
+        }
+    }
+
+    /// An empty cache for `batch` rows of up to `capacity` tokens; it allocates when first written.
+    pub fn cache(&self, batch: usize, capacity: usize) -> KvCache<B> {
+        KvCache::new(self.layers.len(), batch, capacity)
+    }
+
+    /// Embeddings of tokens, scaled by `sqrt(D)`. Picture features join them unscaled.
+    ///
+    /// # Shapes
+    /// - `ids`: `[B, L]`
+    /// - output: `[B, L, D]`
+    pub fn embed(&self, ids: Tensor<B, 2, Int>) -> Tensor<B, 3> {
+        let table = self.embed_tokens.weight.val();
+        let scale = (table.dims()[1] as f64).sqrt();
+        embedding(table, ids).mul_scalar(scale)
+    }
+
+    /// Hidden states after the final norm.
+    ///
+    /// `mask` describes all slots: those in the cache, then those of `embeds`. A prefix must be
+    /// passed whole, never in pieces, because its tokens see each other.
+    ///
+    /// # Shapes
+    /// - `embeds`: `[B, L, D]`
+    /// - output: `[B, L, D]`
+    ///
+    /// # Panics
+    /// If the mask does not describe the cache and `embeds` exactly.
+    pub fn forward(
+        &self,
+        embeds: Tensor<B, 3>,
+        mask: &PrefixMask,
+        cache: Option<&mut KvCache<B>>,
+    ) -> Tensor<B, 3> {
+        self.trace(embeds, mask, cache, |_, _| ())
+    }
+
+    /// [`Gemma::forward`], showing the output of `layer0`, `layer1`, ... to `observe`.
+    ///
+    /// # Shapes
+    /// - `embeds`, observed and output: `[B, L, D]`
+    ///
+    /// # Panics
+    /// If the mask does not describe the cache and `embeds` exactly.
+    pub fn trace(
+        &self,
+        embeds: Tensor<B, 3>,
+        mask: &PrefixMask,
+        mut cache: Option<&mut KvCache<B>>,
+        mut observe: impl FnMut(&str, &Tensor<B, 3>),
+    ) -> Tensor<B, 3> {
+        let [batch, length, _] = embeds.dims();
+        let start = cache.as_ref().map_or(0, |cache| cache.len());
+        assert_eq!(
+            (mask.rows().len(), mask.len()),
+            (batch, start + length),
+            "the mask must describe the cache and the new embeddings"
+        );
+        let device = embeds.device();
+        let positions: Vec<Vec<usize>> =
+            mask.positions().into_iter().map(|row| row[start..].to_vec()).collect();
+        let pass = Pass {
+            rotary: RotaryTable::new(&positions, self.head_dim, self.rope_theta, &device),
+            masked: mask.masked(start..mask.len(), &device),
+        };
+        let mut x = embeds;
+        for (i, layer) in self.layers.iter().enumerate() {
+            let cache = cache.as_deref_mut().map(|cache| &mut cache.layers[i]);
+            x = layer.forward(x, &pass, cache);
+            observe(&format!("layer{i}"), &x);
+        }
+        self.norm.forward(x)
+    }
+
+    /// Logits of the tied head, in f32.
+    ///
+    /// # Shapes
+    /// - `hidden`: `[B, L, D]`
+    /// - output: `[B, L, V]`
+    pub fn logits(&self, hidden: Tensor<B, 3>) -> Tensor<B, 3> {
+        let [batch, length, width] = hidden.dims();
+        let table = self.embed_tokens.weight.val();
+        let logits = hidden.reshape([batch * length, width]).matmul(table.transpose());
+        logits.cast(DType::F32).reshape([batch as i64, length as i64, -1])
+    }
+}

@@ -1,0 +1,123 @@
+//! One decoder layer: attention and gated feed-forward, each behind a root-mean-square norm.
+
+use burn::module::Module;
+use burn::tensor::{Bool, Tensor};
+use paligemma_nn::{NnBackend, Projection, RmsNorm, RotaryTable, attention, gated_gelu};
+
+use crate::{GemmaConfig, LayerCache};
+
+/// What all layers of one pass share.
+#[derive(Debug)]
+pub(crate) struct Pass<B: NnBackend> {
+    pub(crate) rotary: RotaryTable<B>,
+    pub(crate) masked: Option<Tensor<B, 3, Bool>>,
+}
+
+/// Attention with grouped heads and rotary positions.
+#[derive(Module, Debug)]
+pub struct Attention<B: NnBackend> {
+    q_proj: Projection<B>,
+    k_proj: Projection<B>,
+    v_proj: Projection<B>,
+    o_proj: Projection<B>,
+    head_dim: usize,
+}
+
+/// The gated feed-forward block.
+#[derive(Module, Debug)]
+pub struct Mlp<B: NnBackend> {
+    gate_proj: Projection<B>,
+    up_proj: Projection<B>,
+    down_proj: Projection<B>,
+}
+
+/// A pre-norm decoder layer.
+#[derive(Module, Debug)]
+pub struct DecoderLayer<B: NnBackend> {
+    input_layernorm: RmsNorm<B>,
+    self_attn: Attention<B>,
+    post_attention_layernorm: RmsNorm<B>,
+    mlp: Mlp<B>,
+}
+
+impl<B: NnBackend> Attention<B> {
+    fn new(config: &GemmaConfig, device: &B::Device) -> Self {
+        let (width, head_dim) = (config.hidden_size, config.head_dim);
+        let queries = config.num_attention_heads * head_dim;
+        let keys = config.num_key_value_heads * head_dim;
+        Self {
+            q_proj: Projection::new(width, queries, device),
+            k_proj: Projection::new(width, keys, device),
+            v_proj: Projection::new(width, keys, device),
+            o_proj: Projection::new(queries, width, device),
+            head_dim,
+        }
+    }
+
+    /// `o(softmax(rope(q) rope(k)^T / sqrt(C)) v)`, keys and values of earlier passes included.
+    fn forward(
+        &self,
+        x: Tensor<B, 3>,
+        pass: &Pass<B>,
+        cache: Option<&mut LayerCache<B>>,
+    ) -> Tensor<B, 3> {
+        let [batch, length, _] = x.dims();
+        let split = |x: Tensor<B, 3>| x.reshape([batch as i64, length as i64, -1, self.head_dim as i64]);
+        let query = pass.rotary.forward(split(self.q_proj.forward(x.clone())));
+        let key = pass.rotary.forward(split(self.k_proj.forward(x.clone())));
+        let value = split(self.v_proj.forward(x));
+        let [key, value] = match cache {
+            Some(cache) => cache.append(key, value),
+            None => [key, value],
+        };
+        let scale = (self.head_dim as f64).sqrt().recip();
+        let mixed: Tensor<B, 4> = attention(query, key, value, pass.masked.clone(), scale);
+        self.o_proj.forward(mixed.reshape([batch as i64, length as i64, -1]))
+    }
+}
+
+impl<B: NnBackend> Mlp<B> {
+    fn new(config: &GemmaConfig, device: &B::Device) -> Self {
+        let (width, inner) = (config.hidden_size, config.intermediate_size);
+        Self {
+            gate_proj: Projection::new(width, inner, device),
+            up_proj: Projection::new(width, inner, device),
+            down_proj: Projection::new(inner, width, device),
+        }
+    }
+
+    /// `down(gelu(gate(x)) * up(x))`.
+    ///
+    /// # Shapes
+    /// - `x`: `[B, L, D]`
+    /// - output: `[B, L, D]`
+    pub fn forward(&self, x: Tensor<B, 3>) -> Tensor<B, 3> {
+        let gate = self.gate_proj.forward(x.clone());
+        self.down_proj.forward(gated_gelu(gate, self.up_proj.forward(x)))
+    }
+}
+
+impl<B: NnBackend> DecoderLayer<B> {
+    pub(crate) fn new(config: &GemmaConfig, device: &B::Device) -> Self {
+        let norm = || RmsNorm::new(config.hidden_size, config.rms_norm_eps, device);
+        Self {
+            input_layernorm: norm(),
+            self_attn: Attention::new(config, device),
+            post_attention_layernorm: norm(),
+            mlp: Mlp::new(config, device),
+        }
+    }
+
+    /// Adds what attention and the feed-forward block make of the normed stream.
+    pub(crate) fn forward(
+        &self,
+        x: Tensor<B, 3>,
+        pass: &Pass<B>,
+        cache: Option<&mut LayerCache<B>>,
+    ) -> Tensor<B, 3> {
+        let normed = self.input_layernorm.forward(x.clone());
+        let x = x + self.self_attn.forward(normed, pass, cache);
+        let normed = self.post_attention_layernorm.forward(x.clone());
+        x + self.mlp.forward(normed)
+    }
+}

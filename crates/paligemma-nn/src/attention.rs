@@ -1,0 +1,32 @@
+//! Softmax attention over grouped heads.
+
+use burn::tensor::{Bool, Tensor};
+
+use crate::NnBackend;
+use crate::composed::{primitive, tensor};
+
+/// `softmax(scale * q k^T) v` per head, scores and softmax in f32.
+///
+/// Query head `h` reads key-value head `h * K / H`; keys and values are not repeated.
+/// `masked` is true where a query must not attend (see [`crate::PrefixMask`]).
+///
+/// # Shapes
+/// - `query`: `[B, L, H, C]`
+/// - `key`, `value`: `[B, S, K, C]`, `H` a multiple of `K`
+/// - `masked`: `[B, L, S]`
+/// - output: `[B, L, H, C]`
+pub fn attention<B: NnBackend>(
+    query: Tensor<B, 4>,
+    key: Tensor<B, 4>,
+    value: Tensor<B, 4>,
+    masked: Option<Tensor<B, 3, Bool>>,
+    scale: f64,
+) -> Tensor<B, 4> {
+    tensor(B::grouped_attention(
+        primitive(query),
+        primitive(key),
+        primitive(value),
+        masked.map(Tensor::into_primitive),
+        scale,
+    ))
+}

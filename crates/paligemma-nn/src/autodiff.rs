@@ -1,0 +1,118 @@
+//! The fused operations under automatic differentiation: the forward of the inner backend,
+//! recorded with the inner backend's own backward.
+
+use burn::tensor::ops::{BoolTensor, FloatTensor};
+use burn_autodiff::Autodiff;
+use burn_autodiff::checkpoint::base::Checkpointer;
+use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn_autodiff::grads::Gradients;
+use burn_autodiff::ops::{Backward, Ops, OpsKind};
+
+use crate::NnBackend;
+
+/// Declares one operation: its state, and how the state and the output's gradient become the
+/// gradients of its parents.
+macro_rules! operation {
+    ($name:ident, $parents:literal, $state:ty, |$pattern:pat_param, $grad:ident| $gradients:expr) => {
+        #[derive(Debug)]
+        struct $name;
+
+        impl<B: NnBackend> Backward<B, $parents> for $name {
+            type State = $state;
+
+            fn backward(
+                self,
+                ops: Ops<Self::State, $parents>,
+                grads: &mut Gradients,
+                _checkpointer: &mut Checkpointer,
+            ) {
+                let $grad = grads.consume::<B>(&ops.node);
+                let $pattern = ops.state;
+                for (parent, gradient) in ops.parents.into_iter().zip($gradients) {
+                    if let Some(node) = parent {
+                        grads.register::<B>(node.id, gradient);
+                    }
+                }
+            }
+        }
+    };
+}
+
+/// Records an operation whose output is known.
+macro_rules! record {
+    ($operation:ident, [$($parent:expr),+], $state:expr, $output:expr) => {
+        match $operation.prepare::<C>([$($parent.node.clone()),+]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish($state, $output),
+            OpsKind::UnTracked(prep) => prep.finish($output),
+        }
+    };
+}
+
+type Float<B> = FloatTensor<B>;
+type AttentionState<B> = (Float<B>, Float<B>, Float<B>, Option<BoolTensor<B>>, f64);
+
+operation!(RmsNorm, 2, (Float<B>, Float<B>, f64), |(x, weight, epsilon), grad| {
+    B::rms_norm_backward(x, weight, epsilon, grad)
+});
+operation!(AffineNorm, 3, (Float<B>, Float<B>, f64), |(x, weight, epsilon), grad| {
+    B::affine_norm_backward(x, weight, epsilon, grad)
+});
+operation!(TanhGelu, 1, Float<B>, |x, grad| [B::tanh_gelu_backward(x, grad)]);
+operation!(GatedGelu, 2, (Float<B>, Float<B>), |(gate, up), grad| {
+    B::gated_gelu_backward(gate, up, grad)
+});
+// A rotation is orthogonal: its gradient is the rotation back.
+operation!(Rotate, 1, (Float<B>, Float<B>), |(cos, sin), grad| {
+    [B::rotate(grad, cos, B::float_neg(sin))]
+});
+operation!(Attention, 3, AttentionState<B>, |(query, key, value, masked, scale), grad| {
+    let gradients = B::grouped_attention_backward(query, key, value, masked, scale, grad);
+    [gradients.query, gradients.key, gradients.value]
+});
+
+impl<B: NnBackend, C: CheckpointStrategy> NnBackend for Autodiff<B, C> {
+    fn rms_norm(x: Float<Self>, weight: Float<Self>, epsilon: f64) -> Float<Self> {
+        let output = B::rms_norm(x.primitive.clone(), weight.primitive.clone(), epsilon);
+        record!(RmsNorm, [x, weight], (x.primitive, weight.primitive, epsilon), output)
+    }
+
+    fn affine_norm(
+        x: Float<Self>,
+        weight: Float<Self>,
+        bias: Float<Self>,
+        epsilon: f64,
+    ) -> Float<Self> {
+        let (input, scale) = (x.primitive.clone(), weight.primitive.clone());
+        let output = B::affine_norm(input, scale, bias.primitive.clone(), epsilon);
+        record!(AffineNorm, [x, weight, bias], (x.primitive, weight.primitive, epsilon), output)
+    }
+
+    fn tanh_gelu(x: Float<Self>) -> Float<Self> {
+        let output = B::tanh_gelu(x.primitive.clone());
+        record!(TanhGelu, [x], x.primitive, output)
+    }
+
+    fn gated_gelu(gate: Float<Self>, up: Float<Self>) -> Float<Self> {
+        let output = B::gated_gelu(gate.primitive.clone(), up.primitive.clone());
+        record!(GatedGelu, [gate, up], (gate.primitive, up.primitive), output)
+    }
+
+    fn rotate(x: Float<Self>, cos: Float<Self>, sin: Float<Self>) -> Float<Self> {
+        let (cos, sin) = (cos.primitive, sin.primitive);
+        let output = B::rotate(x.primitive, cos.clone(), sin.clone());
+        record!(Rotate, [x], (cos, sin), output)
+    }
+
+    fn grouped_attention(
+        query: Float<Self>,
+        key: Float<Self>,
+        value: Float<Self>,
+        masked: Option<BoolTensor<Self>>,
+        scale: f64,
+    ) -> Float<Self> {
+        let (q, k, v) = (query.primitive.clone(), key.primitive.clone(), value.primitive.clone());
+        let output = B::grouped_attention(q, k, v, masked.clone(), scale);
+        let state = (query.primitive, key.primitive, value.primitive, masked, scale);
+        record!(Attention, [query, key, value], state, output)
+    }
+}

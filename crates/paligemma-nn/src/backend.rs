@@ -1,0 +1,148 @@
+//! The operations that a backend may compute with a kernel of its own.
+
+use burn::tensor::ops::{BoolTensor, FloatTensor};
+use burn_backend::Backend;
+
+use crate::composed;
+
+/// Gradients of [`NnBackend::attention`] for queries, keys and values, in their shapes.
+#[derive(Debug)]
+pub struct AttentionGradients<B: Backend> {
+    /// For the queries, `[B, L, H, C]`.
+    pub query: FloatTensor<B>,
+    /// For the keys, `[B, S, K, C]`.
+    pub key: FloatTensor<B>,
+    /// For the values, `[B, S, K, C]`.
+    pub value: FloatTensor<B>,
+}
+
+/// A burn backend with the fused operations of a vision-language model.
+///
+/// Every operation has a default that composes burn's own, so an empty `impl` makes a backend
+/// usable; a backend overrides what it does better. The `_backward` operations are what
+/// [`burn_autodiff::Autodiff`] calls, so a fused gradient is written once for every backend.
+/// All of them compute in f32 inside, whatever the dtype of their operands, and return that dtype.
+pub trait NnBackend: Backend {
+    /// `x / rms(x) * (1 + weight)`, the norm of Gemma.
+    ///
+    /// # Shapes
+    /// `x` `[N, D]`, `weight` `[D]` -> `[N, D]`
+    fn rms_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        composed::norm::rms_norm::<Self>(x, weight, epsilon)
+    }
+
+    /// Gradients of [`NnBackend::rms_norm`] for `x` and `weight`.
+    fn rms_norm_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        epsilon: f64,
+        grad: FloatTensor<Self>,
+    ) -> [FloatTensor<Self>; 2] {
+        composed::norm::rms_norm_backward::<Self>(x, weight, epsilon, grad)
+    }
+
+    /// `(x - mean) / std * weight + bias` over the last axis.
+    ///
+    /// # Shapes
+    /// `x` `[N, D]`, `weight` and `bias` `[D]` -> `[N, D]`
+    fn affine_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        composed::norm::layer_norm::<Self>(x, weight, bias, epsilon)
+    }
+
+    /// Gradients of [`NnBackend::affine_norm`] for `x`, `weight` and `bias`.
+    fn affine_norm_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        epsilon: f64,
+        grad: FloatTensor<Self>,
+    ) -> [FloatTensor<Self>; 3] {
+        composed::norm::layer_norm_backward::<Self>(x, weight, epsilon, grad)
+    }
+
+    /// The tanh form of GELU.
+    ///
+    /// # Shapes
+    /// `x` `[N, D]` -> `[N, D]`
+    fn tanh_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed::activation::gelu::<Self>(x)
+    }
+
+    /// Gradient of [`NnBackend::tanh_gelu`].
+    fn tanh_gelu_backward(x: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed::activation::gelu_backward::<Self>(x, grad)
+    }
+
+    /// `gelu(gate) * up`, the gate of Gemma's feed-forward block.
+    ///
+    /// # Shapes
+    /// `gate` and `up` `[N, D]` -> `[N, D]`
+    fn gated_gelu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed::activation::gated_gelu::<Self>(gate, up)
+    }
+
+    /// Gradients of [`NnBackend::gated_gelu`] for `gate` and `up`.
+    fn gated_gelu_backward(
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> [FloatTensor<Self>; 2] {
+        composed::activation::gated_gelu_backward::<Self>(gate, up, grad)
+    }
+
+    /// Rotates the two halves of every head by an angle per position (RoPE, half-split).
+    ///
+    /// # Shapes
+    /// `x` `[B, L, H, C]`, `cos` and `sin` `[B, L, C / 2]` in f32 -> `[B, L, H, C]`
+    fn rotate(
+        x: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        composed::rotate::<Self>(x, cos, sin)
+    }
+
+    /// Softmax attention with grouped heads; `masked` is true where a query may not attend.
+    ///
+    /// # Shapes
+    /// `query` `[B, L, H, C]`, `key` and `value` `[B, S, K, C]` with `H` a multiple of `K`,
+    /// `masked` `[B, L, S]` -> `[B, L, H, C]`
+    fn grouped_attention(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        masked: Option<BoolTensor<Self>>,
+        scale: f64,
+    ) -> FloatTensor<Self> {
+        composed::attention::attention::<Self>(query, key, value, masked, scale)
+    }
+
+    /// Gradients of [`NnBackend::grouped_attention`].
+    fn grouped_attention_backward(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        masked: Option<BoolTensor<Self>>,
+        scale: f64,
+        grad: FloatTensor<Self>,
+    ) -> AttentionGradients<Self> {
+        composed::attention::attention_backward::<Self>(query, key, value, masked, scale, grad)
+    }
+}
+
+#[cfg(feature = "ndarray")]
+impl NnBackend for burn_ndarray::NdArray {}
+
+#[cfg(feature = "wgpu")]
+impl NnBackend for burn_wgpu::Wgpu {}
+
+#[cfg(feature = "cuda")]
+impl NnBackend for burn_cuda::Cuda {}

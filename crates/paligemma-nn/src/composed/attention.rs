@@ -1,0 +1,105 @@
+//! Grouped softmax attention and its gradients in burn's operations.
+//!
+//! Heads that share keys are folded into the query rows, so keys and values are never repeated.
+
+use burn::tensor::ops::{BoolTensor, FloatTensor};
+use burn::tensor::{Bool, DType, Tensor, activation::softmax};
+use burn_backend::Backend;
+
+use super::{cast, primitive, tensor, upcast};
+use crate::AttentionGradients;
+
+/// What a masked score becomes: finite, so that a row with nothing to attend to stays finite
+/// (big_vision `models/ppp/gemma.py`, `big_neg`).
+pub(crate) const MASKED_SCORE: f32 = -2.381_976_4e38;
+
+/// `[B, L, H, C]` to `[B, K, G * L, C]`, where `H = K * G`.
+fn fold<B: Backend>(x: Tensor<B, 4>, groups: usize) -> Tensor<B, 4> {
+    let [batch, length, heads, width] = x.dims();
+    x.reshape([batch, length, heads / groups, groups, width])
+        .permute([0, 2, 3, 1, 4])
+        .reshape([batch, heads / groups, groups * length, width])
+}
+
+/// The inverse of [`fold`].
+fn unfold<B: Backend>(x: Tensor<B, 4>, groups: usize) -> Tensor<B, 4> {
+    let [batch, kv_heads, rows, width] = x.dims();
+    let length = rows / groups;
+    x.reshape([batch, kv_heads, groups, length, width])
+        .permute([0, 3, 1, 2, 4])
+        .reshape([batch, length, kv_heads * groups, width])
+}
+
+/// Softmax probabilities in f32, `[B, K, G * L, S]`, of folded queries against keys.
+fn probabilities<B: Backend>(
+    query: Tensor<B, 4>,
+    key: Tensor<B, 4>,
+    masked: Option<BoolTensor<B>>,
+    scale: f64,
+) -> Tensor<B, 4> {
+    let scores = cast(query.matmul(key.transpose()), DType::F32).mul_scalar(scale);
+    let scores = match masked {
+        None => scores,
+        Some(masked) => mask_scores(scores, Tensor::new(masked)),
+    };
+    softmax(scores, 3)
+}
+
+fn mask_scores<B: Backend>(scores: Tensor<B, 4>, masked: Tensor<B, 3, Bool>) -> Tensor<B, 4> {
+    let [batch, kv_heads, rows, keys] = scores.dims();
+    let length = masked.dims()[1];
+    let groups = rows / length;
+    let masked = masked.reshape([batch, 1, 1, length, keys]).expand([
+        batch, kv_heads, groups, length, keys,
+    ]);
+    scores
+        .reshape([batch, kv_heads, groups, length, keys])
+        .mask_fill(masked, MASKED_SCORE)
+        .reshape([batch, kv_heads, rows, keys])
+}
+
+/// See [`crate::NnBackend::grouped_attention`].
+pub(crate) fn attention<B: Backend>(
+    query: FloatTensor<B>,
+    key: FloatTensor<B>,
+    value: FloatTensor<B>,
+    masked: Option<BoolTensor<B>>,
+    scale: f64,
+) -> FloatTensor<B> {
+    let query = tensor::<B, 4>(query);
+    let key = tensor::<B, 4>(key).swap_dims(1, 2);
+    let value = tensor::<B, 4>(value).swap_dims(1, 2);
+    let groups = query.dims()[2] / key.dims()[1];
+    let probabilities = probabilities(fold(query, groups), key, masked, scale);
+    let probabilities = cast(probabilities, value.dtype());
+    primitive(unfold(probabilities.matmul(value), groups))
+}
+
+/// See [`crate::NnBackend::grouped_attention_backward`].
+pub(crate) fn attention_backward<B: Backend>(
+    query: FloatTensor<B>,
+    key: FloatTensor<B>,
+    value: FloatTensor<B>,
+    masked: Option<BoolTensor<B>>,
+    scale: f64,
+    grad: FloatTensor<B>,
+) -> AttentionGradients<B> {
+    let (query, dtype) = upcast::<B, 4>(query);
+    let key = upcast::<B, 4>(key).0.swap_dims(1, 2);
+    let value = upcast::<B, 4>(value).0.swap_dims(1, 2);
+    let groups = query.dims()[2] / key.dims()[1];
+    let query = fold(query, groups);
+    let grad = fold(upcast::<B, 4>(grad).0, groups);
+    let probabilities = probabilities(query.clone(), key.clone(), masked, scale);
+    let value_grad = probabilities.clone().transpose().matmul(grad.clone());
+    let weight_grad = grad.matmul(value.transpose());
+    let along = (weight_grad.clone() * probabilities.clone()).sum_dim(3);
+    let score_grad = (probabilities * (weight_grad - along)).mul_scalar(scale);
+    let key_grad = score_grad.clone().transpose().matmul(query);
+    let query_grad = score_grad.matmul(key);
+    AttentionGradients {
+        query: primitive(cast(unfold(query_grad, groups), dtype)),
+        key: primitive(cast(key_grad.swap_dims(1, 2), dtype)),
+        value: primitive(cast(value_grad.swap_dims(1, 2), dtype)),
+    }
+}

@@ -1,0 +1,70 @@
+//! GELU and gated GELU in one pass, forward and backward.
+
+use burn_flex::FlexTensor;
+
+use super::vector::{fill_rows, sigmoid};
+use super::{Float, Values, output};
+
+const SCALE: f32 = crate::composed::activation::GELU_SCALE as f32;
+const CUBIC: f32 = crate::composed::activation::GELU_CUBIC as f32;
+
+/// `0.5 (1 + tanh(u)) = sigmoid(2 u)`: the factor of `x` in GELU.
+#[inline(always)]
+fn gate(x: f32) -> f32 {
+    sigmoid(2.0 * SCALE * x * (1.0 + CUBIC * x * x))
+}
+
+/// The derivative of `x * gate(x)`.
+#[inline(always)]
+fn slope(x: f32, gate: f32) -> f32 {
+    gate + x * 2.0 * gate * (1.0 - gate) * SCALE * (1.0 + 3.0 * CUBIC * x * x)
+}
+
+/// Applies `f` to every pair of values of two tensors of one shape.
+fn zip(a: FlexTensor, b: FlexTensor, f: impl Fn(f32, f32) -> f32 + Send + Sync) -> FlexTensor {
+    let (shape, dtype) = (a.layout().shape().clone(), a.dtype());
+    let (a, b) = (Values::new(a), Values::new(b));
+    let (a, b) = (a.get(), b.get());
+    let mut values = vec![0.0; a.len()];
+    fill_rows(&mut values, 1, |chunk, first| {
+        let (a, b) = (&a[first..first + chunk.len()], &b[first..first + chunk.len()]);
+        for ((value, &a), &b) in chunk.iter_mut().zip(a).zip(b) {
+            *value = f(a, b);
+        }
+    });
+    output(values, shape, dtype)
+}
+
+pub(super) fn gelu(x: Float) -> Float {
+    zip(x.clone(), x, #[inline(always)] |x, _| x * gate(x))
+}
+
+pub(super) fn gelu_backward(x: Float, grad: Float) -> Float {
+    zip(x, grad, #[inline(always)] |x, grad| grad * slope(x, gate(x)))
+}
+
+pub(super) fn gated_gelu(x: Float, up: Float) -> Float {
+    zip(x, up, #[inline(always)] |x, up| x * gate(x) * up)
+}
+
+pub(super) fn gated_gelu_backward(x: Float, up: Float, grad: Float) -> [Float; 2] {
+    let (shape, dtype) = (x.layout().shape().clone(), x.dtype());
+    let (x, up, grad) = (Values::new(x), Values::new(up), Values::new(grad));
+    let (x, up, grad) = (x.get(), up.get(), grad.get());
+    let mut gate_grad = vec![0.0; x.len()];
+    fill_rows(&mut gate_grad, 1, |chunk, first| {
+        let range = first..first + chunk.len();
+        let operands = x[range.clone()].iter().zip(&up[range.clone()]).zip(&grad[range]);
+        for (value, ((&x, &up), &grad)) in chunk.iter_mut().zip(operands) {
+            *value = slope(x, gate(x)) * up * grad;
+        }
+    });
+    let mut up_grad = vec![0.0; x.len()];
+    fill_rows(&mut up_grad, 1, |chunk, first| {
+        let range = first..first + chunk.len();
+        for (value, (&x, &grad)) in chunk.iter_mut().zip(x[range.clone()].iter().zip(&grad[range])) {
+            *value = x * gate(x) * grad;
+        }
+    });
+    [output(gate_grad, shape.clone(), dtype), output(up_grad, shape, dtype)]
+}

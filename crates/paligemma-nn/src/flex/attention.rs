@@ -1,0 +1,259 @@
+//! Grouped softmax attention: a task per head, keys and values read where they lie.
+
+use burn::tensor::ops::BoolTensor;
+use burn::tensor::{DType, Shape};
+use burn_flex::{Flex, FlexTensor};
+use rayon::prelude::*;
+
+use super::vector::{dot, exp, vectorised};
+use super::{Float, Values, output};
+use crate::AttentionGradients;
+use crate::composed::attention::MASKED_SCORE;
+
+/// A matrix inside a larger buffer.
+#[derive(Clone, Copy)]
+struct Matrix<'a> {
+    values: &'a [f32],
+    row: usize,
+    column: usize,
+}
+
+impl Matrix<'_> {
+    fn transposed(self) -> Self {
+        Self { row: self.column, column: self.row, ..self }
+    }
+}
+
+/// Where several tasks write their own heads of one buffer.
+#[derive(Clone, Copy)]
+struct Target {
+    start: *mut f32,
+    row: usize,
+}
+
+#[expect(unsafe_code, reason = "tasks write disjoint heads of one allocation")]
+// SAFETY: every task gets the target of a head of its own, and the buffer outlives the tasks.
+unsafe impl Send for Target {}
+#[expect(unsafe_code, reason = "tasks write disjoint heads of one allocation")]
+// SAFETY: as above; the pointer is only written through by the task that owns the head.
+unsafe impl Sync for Target {}
+
+/// `target (+)= a b` on the calling thread, `[m, k] x [k, n]`.
+fn multiply([m, n, k]: [usize; 3], a: Matrix<'_>, b: Matrix<'_>, target: Target, add: bool) {
+    let reach = |matrix: Matrix<'_>, rows: usize, columns: usize| {
+        (rows - 1) * matrix.row + (columns - 1) * matrix.column < matrix.values.len()
+    };
+    assert!(m > 0 && n > 0 && k > 0 && reach(a, m, k) && reach(b, k, n), "operand out of bounds");
+    #[expect(unsafe_code, reason = "gemm takes pointers and strides")]
+    // SAFETY: both operands lie in their slices as asserted; the target is a head of the output
+    // buffer (or a scratch matrix) with room for m rows of its stride.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            target.start,
+            1,
+            target.row as isize,
+            add,
+            a.values.as_ptr(),
+            a.column as isize,
+            a.row as isize,
+            b.values.as_ptr(),
+            b.column as isize,
+            b.row as isize,
+            1.0,
+            1.0,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}
+
+/// A `[B, L, H, C]` tensor whose channels lie together, wherever its heads and rows are.
+struct Heads {
+    tensor: FlexTensor,
+    strides: [usize; 3],
+}
+
+impl Heads {
+    fn new(tensor: FlexTensor) -> Self {
+        let tensor = if tensor.dtype() == DType::F32 { tensor } else { Values::new(tensor).0 };
+        let forward = |tensor: &FlexTensor| tensor.layout().strides().iter().all(|&s| s >= 0);
+        let together = tensor.layout().strides()[3] == 1 && forward(&tensor);
+        let tensor = if together { tensor } else { tensor.to_contiguous() };
+        let strides = tensor.layout().strides();
+        let strides = [strides[0] as usize, strides[1] as usize, strides[2] as usize];
+        Self { tensor, strides }
+    }
+
+    fn shape(&self) -> [usize; 4] {
+        let shape = self.tensor.layout().shape();
+        [shape[0], shape[1], shape[2], shape[3]]
+    }
+
+    /// Head `head` of batch row `row`, `[L, C]`.
+    fn head(&self, row: usize, head: usize) -> Matrix<'_> {
+        let [batch, length, heads] = self.strides;
+        let start = self.tensor.layout().start_offset() + row * batch + head * heads;
+        Matrix { values: &self.tensor.storage::<f32>()[start..], row: length, column: 1 }
+    }
+}
+
+/// The sizes of one call, and the mask rows.
+struct Problem {
+    batch: usize,
+    length: usize,
+    heads: usize,
+    width: usize,
+    keys: usize,
+    kv_heads: usize,
+    masked: Option<FlexTensor>,
+    scale: f32,
+}
+
+impl Problem {
+    fn new(query: &Heads, key: &Heads, masked: Option<BoolTensor<Flex>>, scale: f32) -> Self {
+        let [batch, length, heads, width] = query.shape();
+        let [_, keys, kv_heads, _] = key.shape();
+        let masked = masked.map(|masked| masked.to_contiguous());
+        Self { batch, length, heads, width, keys, kv_heads, masked, scale }
+    }
+
+    fn kv_head(&self, head: usize) -> usize {
+        head * self.kv_heads / self.heads
+    }
+
+    /// Softmax probabilities of one head, `[L, S]`, into `scores`.
+    fn probabilities(&self, row: usize, query: Matrix<'_>, key: Matrix<'_>, scores: &mut [f32]) {
+        let target = Target { start: scores.as_mut_ptr(), row: self.keys };
+        multiply([self.length, self.keys, self.width], query, key.transposed(), target, false);
+        let masked = self.masked.as_ref().map(|masked| {
+            let rows = self.length * self.keys;
+            &masked.storage::<u8>()[masked.layout().start_offset() + row * rows..][..rows]
+        });
+        vectorised(|| {
+            for (i, scores) in scores.chunks_exact_mut(self.keys).enumerate() {
+                if let Some(masked) = masked {
+                    let masked = &masked[i * self.keys..][..self.keys];
+                    for (score, &masked) in scores.iter_mut().zip(masked) {
+                        *score = if masked == 0 { *score * self.scale } else { MASKED_SCORE };
+                    }
+                } else {
+                    scores.iter_mut().for_each(|score| *score *= self.scale);
+                }
+                softmax(scores);
+            }
+        });
+    }
+
+    fn target(&self, buffer: &mut [f32], heads: usize) -> Target {
+        Target { start: buffer.as_mut_ptr(), row: heads * self.width }
+    }
+
+    /// The target of one head in a `[B, length, heads, C]` buffer.
+    fn head_target(&self, all: Target, length: usize, row: usize, head: usize) -> Target {
+        let offset = row * length * all.row + head * self.width;
+        // `wrapping_add`: the pointer stays inside the buffer by construction of the offset.
+        Target { start: all.start.wrapping_add(offset), ..all }
+    }
+}
+
+#[inline(always)]
+fn softmax(scores: &mut [f32]) {
+    let mut lanes = [f32::NEG_INFINITY; 16];
+    for chunk in scores.chunks(16) {
+        lanes.iter_mut().zip(chunk).for_each(|(lane, &score)| *lane = lane.max(score));
+    }
+    let highest = lanes.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    scores.iter_mut().for_each(|score| *score = exp(*score - highest));
+    let factor = super::vector::sum(scores).recip();
+    scores.iter_mut().for_each(|score| *score *= factor);
+}
+
+pub(super) fn attention(
+    query: Float,
+    key: Float,
+    value: Float,
+    masked: Option<BoolTensor<Flex>>,
+    scale: f32,
+) -> Float {
+    let dtype = query.dtype();
+    let (query, key, value) = (Heads::new(query), Heads::new(key), Heads::new(value));
+    let problem = Problem::new(&query, &key, masked, scale);
+    let Problem { batch, length, heads, width, keys, .. } = problem;
+    let mut values = vec![0.0; batch * length * heads * width];
+    let all = problem.target(&mut values, heads);
+    (0..batch * heads).into_par_iter().for_each_init(Vec::new, |scores, task| {
+        let (row, head) = (task / heads, task % heads);
+        let kv_head = problem.kv_head(head);
+        scores.resize(length * keys, 0.0);
+        problem.probabilities(row, query.head(row, head), key.head(row, kv_head), scores);
+        let weights = Matrix { values: scores, row: keys, column: 1 };
+        let target = problem.head_target(all, length, row, head);
+        multiply([length, width, keys], weights, value.head(row, kv_head), target, false);
+    });
+    output(values, Shape::from([batch, length, heads, width]), dtype)
+}
+
+/// Gradients for query, key and value from `[query, key, value, output gradient]`.
+pub(super) fn attention_backward(
+    operands: [Float; 4],
+    masked: Option<BoolTensor<Flex>>,
+    scale: f32,
+) -> AttentionGradients<Flex> {
+    let dtype = operands[0].dtype();
+    let [query, key, value, grad] = operands.map(Heads::new);
+    let problem = Problem::new(&query, &key, masked, scale);
+    let Problem { batch, length, heads, width, keys, kv_heads, .. } = problem;
+    let mut query_grad = vec![0.0; batch * length * heads * width];
+    let mut key_grad = vec![0.0; batch * keys * kv_heads * width];
+    let mut value_grad = vec![0.0; batch * keys * kv_heads * width];
+    let query_target = problem.target(&mut query_grad, heads);
+    let key_target = problem.target(&mut key_grad, kv_heads);
+    let value_target = problem.target(&mut value_grad, kv_heads);
+    let groups = heads / kv_heads;
+    // A task per key-value head: the query heads that share it add to its gradient in order.
+    (0..batch * kv_heads).into_par_iter().for_each_init(<[Vec<f32>; 2]>::default, |scratch, task| {
+        let (row, kv_head) = (task / kv_heads, task % kv_heads);
+        let [scores, weights] = scratch;
+        scores.resize(length * keys, 0.0);
+        weights.resize(length * keys, 0.0);
+        let key_target = problem.head_target(key_target, keys, row, kv_head);
+        let value_target = problem.head_target(value_target, keys, row, kv_head);
+        for head in kv_head * groups..(kv_head + 1) * groups {
+            let (query, grad) = (query.head(row, head), grad.head(row, head));
+            let (key, value) = (key.head(row, kv_head), value.head(row, kv_head));
+            problem.probabilities(row, query, key, scores);
+            let matrix = |values| Matrix { values, row: keys, column: 1 };
+            let add = head % groups != 0;
+            multiply([keys, width, length], matrix(scores).transposed(), grad, value_target, add);
+            let weight_target = Target { start: weights.as_mut_ptr(), row: keys };
+            multiply([length, keys, width], grad, value.transposed(), weight_target, false);
+            vectorised(|| softmax_backward(scores, weights, keys, scale));
+            let query_target = problem.head_target(query_target, length, row, head);
+            multiply([length, width, keys], matrix(weights), key, query_target, false);
+            multiply([keys, width, length], matrix(weights).transposed(), query, key_target, add);
+        }
+    });
+    let heads_of = |length, heads| Shape::from([batch, length, heads, width]);
+    AttentionGradients {
+        query: output(query_grad, heads_of(length, heads), dtype),
+        key: output(key_grad, heads_of(keys, kv_heads), dtype),
+        value: output(value_grad, heads_of(keys, kv_heads), dtype),
+    }
+}
+
+/// Gradient of the scaled scores, in place of the gradient of the probabilities.
+#[inline(always)]
+fn softmax_backward(probabilities: &[f32], gradient: &mut [f32], keys: usize, scale: f32) {
+    let rows = probabilities.chunks_exact(keys).zip(gradient.chunks_exact_mut(keys));
+    for (probabilities, gradient) in rows {
+        let along = dot(probabilities, gradient);
+        for (gradient, &probability) in gradient.iter_mut().zip(probabilities) {
+            *gradient = probability * (*gradient - along) * scale;
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Kernels of the CPU backend: one pass over memory, all threads, vector instructions chosen at
+//! run time. Other dtypes than f32 are converted on the way in and out.
+
+mod activation;
+mod attention;
+mod norm;
+mod rotary;
+#[cfg(test)]
+mod tests;
+mod vector;
+
+use burn::tensor::ops::{BoolTensor, FloatTensor};
+use burn::tensor::{DType, FloatDType, Shape};
+use burn_backend::ops::FloatTensorOps;
+use burn_flex::{Flex, FlexTensor};
+
+use crate::{AttentionGradients, NnBackend};
+
+type Float = FloatTensor<Flex>;
+
+/// Contiguous f32 values of a tensor.
+struct Values(FlexTensor);
+
+impl Values {
+    fn new(tensor: FlexTensor) -> Self {
+        let tensor =
+            if tensor.dtype() == DType::F32 { tensor } else { Flex::float_cast(tensor, FloatDType::F32) };
+        Self(tensor.to_contiguous())
+    }
+
+    fn get(&self) -> &[f32] {
+        let (start, end) = self.0.layout().contiguous_offsets().unwrap_or((0, 0));
+        &self.0.storage::<f32>()[start..end]
+    }
+}
+
+/// A new tensor from f32 values, in the dtype its operands had.
+fn output(values: Vec<f32>, shape: Shape, dtype: DType) -> FlexTensor {
+    let tensor = FlexTensor::from_data(burn::tensor::TensorData::new(values, shape));
+    if dtype == DType::F32 { tensor } else { Flex::float_cast(tensor, dtype.into()) }
+}
+
+impl NnBackend for Flex {
+    fn rms_norm(x: Float, weight: Float, epsilon: f64) -> Float {
+        norm::rms_norm(x, weight, epsilon as f32)
+    }
+
+    fn rms_norm_backward(x: Float, weight: Float, epsilon: f64, grad: Float) -> [Float; 2] {
+        norm::rms_norm_backward(x, weight, epsilon as f32, grad)
+    }
+
+    fn affine_norm(x: Float, weight: Float, bias: Float, epsilon: f64) -> Float {
+        norm::layer_norm(x, weight, bias, epsilon as f32)
+    }
+
+    fn affine_norm_backward(x: Float, weight: Float, epsilon: f64, grad: Float) -> [Float; 3] {
+        norm::layer_norm_backward(x, weight, epsilon as f32, grad)
+    }
+
+    fn tanh_gelu(x: Float) -> Float {
+        activation::gelu(x)
+    }
+
+    fn tanh_gelu_backward(x: Float, grad: Float) -> Float {
+        activation::gelu_backward(x, grad)
+    }
+
+    fn gated_gelu(gate: Float, up: Float) -> Float {
+        activation::gated_gelu(gate, up)
+    }
+
+    fn gated_gelu_backward(gate: Float, up: Float, grad: Float) -> [Float; 2] {
+        activation::gated_gelu_backward(gate, up, grad)
+    }
+
+    fn rotate(x: Float, cos: Float, sin: Float) -> Float {
+        rotary::rotate(x, cos, sin)
+    }
+
+    fn grouped_attention(
+        query: Float,
+        key: Float,
+        value: Float,
+        masked: Option<BoolTensor<Self>>,
+        scale: f64,
+    ) -> Float {
+        attention::attention(query, key, value, masked, scale as f32)
+    }
+
+    fn grouped_attention_backward(
+        query: Float,
+        key: Float,
+        value: Float,
+        masked: Option<BoolTensor<Self>>,
+        scale: f64,
+        grad: Float,
+    ) -> AttentionGradients<Self> {
+        attention::attention_backward([query, key, value, grad], masked, scale as f32)
+    }
+}

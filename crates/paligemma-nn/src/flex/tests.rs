@@ -1,0 +1,120 @@
+//! Every kernel against the composed operations, and every gradient against burn's own.
+
+use burn::tensor::{Bool, Distribution, Tensor, Tolerance};
+use burn_autodiff::Autodiff;
+use burn_flex::{Flex, FlexDevice};
+
+use crate::composed::{self, primitive, tensor};
+use crate::{NnBackend, gated_gelu, gelu};
+
+type Grad = Autodiff<Flex>;
+
+fn random<const D: usize>(shape: [usize; D]) -> Tensor<Grad, D> {
+    Tensor::random(shape, Distribution::Normal(0.0, 1.0), &FlexDevice).require_grad()
+}
+
+/// Asserts that two ways to compute an output agree in value and in the gradients of `inputs`,
+/// given a random gradient of the output.
+fn same<const D: usize, const N: usize>(
+    inputs: [Tensor<Grad, D>; N],
+    extra: &[Tensor<Grad, 1>],
+    fused: Tensor<Grad, D>,
+    composed: Tensor<Grad, D>,
+) {
+    let tolerance = Tolerance::<f32>::absolute(2e-5).set_relative(2e-5);
+    fused.to_data().assert_approx_eq::<f32>(&composed.to_data(), tolerance);
+    let weights = random(fused.dims()).detach();
+    let of_fused = (fused * weights.clone()).sum().backward();
+    let of_composed = (composed * weights).sum().backward();
+    for input in &inputs {
+        let (a, b) = (input.grad(&of_fused).unwrap(), input.grad(&of_composed).unwrap());
+        a.to_data().assert_approx_eq::<f32>(&b.to_data(), tolerance);
+    }
+    for input in extra {
+        let (a, b) = (input.grad(&of_fused).unwrap(), input.grad(&of_composed).unwrap());
+        a.to_data().assert_approx_eq::<f32>(&b.to_data(), Tolerance::absolute(2e-4));
+    }
+}
+
+#[test]
+fn rms_norm_matches() {
+    let (x, weight) = (random([37, 48]), random([48]));
+    let fused = Grad::rms_norm(primitive(x.clone()), primitive(weight.clone()), 1e-6);
+    let composed =
+        composed::norm::rms_norm::<Grad>(primitive(x.clone()), primitive(weight.clone()), 1e-6);
+    same([x], &[weight], tensor(fused), tensor(composed));
+}
+
+#[test]
+fn layer_norm_matches() {
+    let (x, weight, bias) = (random([37, 48]), random([48]), random([48]));
+    let operands = || (primitive(x.clone()), primitive(weight.clone()), primitive(bias.clone()));
+    let (a, b, c) = operands();
+    let fused = Grad::affine_norm(a, b, c, 1e-6);
+    let (a, b, c) = operands();
+    let composed = composed::norm::layer_norm::<Grad>(a, b, c, 1e-6);
+    same([x.clone()], &[weight.clone(), bias.clone()], tensor(fused), tensor(composed));
+}
+
+#[test]
+fn activations_match() {
+    let (x, up) = (random([300, 130]), random([300, 130]));
+    let composed = composed::activation::gelu::<Grad>(primitive(x.clone()));
+    same([x.clone()], &[], gelu(x.clone()), tensor(composed));
+    let composed =
+        composed::activation::gated_gelu::<Grad>(primitive(x.clone()), primitive(up.clone()));
+    same([x.clone(), up.clone()], &[], gated_gelu(x, up), tensor(composed));
+}
+
+#[test]
+fn rotation_matches() {
+    let x = random([2, 7, 3, 10]);
+    let angles = random([2, 7, 5]).detach();
+    let operands = || {
+        (primitive(x.clone()), primitive(angles.clone().cos()), primitive(angles.clone().sin()))
+    };
+    let (a, b, c) = operands();
+    let fused = Grad::rotate(a, b, c);
+    let (a, b, c) = operands();
+    let composed = composed::rotate::<Grad>(a, b, c);
+    same([x.clone()], &[], tensor(fused), tensor(composed));
+}
+
+#[test]
+fn attention_matches() {
+    for (heads, kv_heads, with_mask) in [(4, 1, true), (4, 2, true), (3, 3, false), (1, 1, true)] {
+        let (batch, length, keys, width) = (2, 9, 13, 6);
+        let query = random([batch, length, heads, width]);
+        let key = random([batch, keys, kv_heads, width]);
+        let value = random([batch, keys, kv_heads, width]);
+        let masked = with_mask.then(|| {
+            let chances = Tensor::<Flex, 3>::random(
+                [batch, length, keys],
+                Distribution::Uniform(0.0, 1.0),
+                &FlexDevice,
+            );
+            let masked: Tensor<Flex, 3, Bool> = chances.lower_elem(0.3);
+            masked.into_primitive()
+        });
+        let operands =
+            || (primitive(query.clone()), primitive(key.clone()), primitive(value.clone()));
+        let (a, b, c) = operands();
+        let fused = tensor::<Grad, 4>(Grad::grouped_attention(a, b, c, masked.clone(), 0.4));
+        let (a, b, c) = operands();
+        let composed =
+            tensor::<Grad, 4>(composed::attention::attention::<Grad>(a, b, c, masked, 0.4));
+        same([query, key, value], &[], fused, composed);
+    }
+}
+
+#[test]
+fn attention_reads_keys_in_place() {
+    let query = random([1, 2, 4, 6]).detach();
+    let buffer = random([1, 20, 2, 6]).detach();
+    let view = buffer.clone().slice([0..1, 3..9]);
+    let copy = Tensor::<Grad, 4>::from_data(view.to_data(), &FlexDevice);
+    let attend = |keys: Tensor<Grad, 4>| {
+        crate::attention(query.clone(), keys.clone(), keys, None, 0.4).into_data()
+    };
+    assert_eq!(attend(view), attend(copy));
+}

@@ -1,0 +1,56 @@
+//! Rotary positions in the half-split form.
+
+use burn::tensor::{Tensor, TensorData};
+
+use crate::NnBackend;
+use crate::composed::{primitive, tensor};
+
+/// Cosines and sines of every position of a batch, made once per pass and shared by all layers.
+///
+/// Angles are computed in f64 on the host and kept in f32: a table in the dtype of a 16-bit model
+/// would give neighbouring positions above 256 the same angle.
+#[derive(Clone, Debug)]
+pub struct RotaryTable<B: NnBackend> {
+    cos: Tensor<B, 3>,
+    sin: Tensor<B, 3>,
+}
+
+impl<B: NnBackend> RotaryTable<B> {
+    /// A table for `positions` (a row per batch row, all of one length), heads of width
+    /// `head_dim` (even) and base `theta`: angle `i` is `position * theta^(-2 i / head_dim)`.
+    ///
+    /// Source: transformers 5.23.0 `modeling_gemma.py`, `GemmaRotaryEmbedding`.
+    pub fn new(
+        positions: &[Vec<usize>],
+        head_dim: usize,
+        theta: f64,
+        device: &B::Device,
+    ) -> Self {
+        let half = head_dim / 2;
+        let length = positions.first().map_or(0, Vec::len);
+        let frequencies: Vec<f64> =
+            (0..half).map(|i| theta.powf(-2.0 * i as f64 / head_dim as f64)).collect();
+        let angles = || {
+            let positions = positions.iter().flatten();
+            positions.flat_map(|&position| frequencies.iter().map(move |f| position as f64 * f))
+        };
+        let table = |values: Vec<f32>| {
+            let data = TensorData::new(values, [positions.len(), length, half]);
+            Tensor::from_data(data, (device, burn::tensor::DType::F32))
+        };
+        Self {
+            cos: table(angles().map(|angle| angle.cos() as f32).collect()),
+            sin: table(angles().map(|angle| angle.sin() as f32).collect()),
+        }
+    }
+
+    /// Rotates every head: the first half of its channels against the second.
+    ///
+    /// # Shapes
+    /// - `x`: `[B, L, H, C]`
+    /// - output: `[B, L, H, C]`
+    pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+        let (cos, sin) = (self.cos.clone(), self.sin.clone());
+        tensor(B::rotate(primitive(x), primitive(cos), primitive(sin)))
+    }
+}

@@ -1,0 +1,188 @@
+//! Scores of predictions against what a perfect model answers.
+
+use std::fmt;
+
+use crate::task::{Example, Task};
+
+/// Overlap from which a predicted box counts as found.
+const LEAST_OVERLAP: f32 = 0.5;
+/// Largest number in a `<loc>` token.
+const LAST_LOC: f32 = 1023.0;
+
+/// How many predictions of one task equal the answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Predictions equal to the answer.
+    pub right: usize,
+    /// All predictions.
+    pub total: usize,
+}
+
+impl Tally {
+    /// The share that is right; zero of nothing.
+    pub fn rate(&self) -> f32 {
+        self.right as f32 / self.total.max(1) as f32
+    }
+}
+
+/// Boxes over all predictions of `detect`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Boxes {
+    /// Predicted boxes that match an expected one in label and, by half at least, in place.
+    pub hits: usize,
+    /// All predicted boxes.
+    pub predicted: usize,
+    /// All boxes that were to be found.
+    pub expected: usize,
+}
+
+impl Boxes {
+    /// Harmonic mean of precision and recall over all boxes together; zero of nothing.
+    pub fn f1(&self) -> f32 {
+        2.0 * self.hits as f32 / (self.predicted + self.expected).max(1) as f32
+    }
+}
+
+/// Scores by task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Score {
+    /// Captions, right when equal.
+    pub caption: Tally,
+    /// Answers to questions, right when equal.
+    pub answer: Tally,
+    /// Readings, right when equal.
+    pub ocr: Tally,
+    /// Detections, box by box.
+    pub detection: Boxes,
+}
+
+impl Score {
+    /// Counts what a model answered to `example`. White space around the answer does not matter.
+    pub fn add(&mut self, example: &Example, predicted: &str) {
+        let tally = match example.task {
+            Task::Caption => &mut self.caption,
+            Task::Answer => &mut self.answer,
+            Task::Ocr => &mut self.ocr,
+            Task::Detect => return self.add_boxes(&example.suffix, predicted),
+        };
+        tally.total += 1;
+        tally.right += usize::from(predicted.trim() == example.suffix);
+    }
+
+    /// Matches boxes one to one, best overlaps first.
+    fn add_boxes(&mut self, expected: &str, predicted: &str) {
+        let (expected, predicted) = (parse(expected), parse(predicted));
+        let mut pairs: Vec<(f32, usize, usize)> = Vec::new();
+        for (i, truth) in expected.iter().enumerate() {
+            for (j, guess) in predicted.iter().enumerate() {
+                let overlap = overlap(truth.1, guess.1);
+                if truth.0 == guess.0 && overlap >= LEAST_OVERLAP {
+                    pairs.push((overlap, i, j));
+                }
+            }
+        }
+        pairs.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let (mut found, mut used) = (vec![false; expected.len()], vec![false; predicted.len()]);
+        for (_, i, j) in pairs {
+            if !found[i] && !used[j] {
+                (found[i], used[j]) = (true, true);
+                self.detection.hits += 1;
+            }
+        }
+        self.detection.expected += expected.len();
+        self.detection.predicted += predicted.len();
+    }
+}
+
+impl fmt::Display for Score {
+    /// A Markdown table with one row a task.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "| task | measure | score | of |")?;
+        writeln!(f, "|---|---|---|---|")?;
+        let rows = [("caption", self.caption), ("answer", self.answer), ("ocr", self.ocr)];
+        for (task, tally) in rows {
+            writeln!(f, "| {task} | exact match | {:.3} | {} |", tally.rate(), tally.total)?;
+        }
+        let boxes = &self.detection;
+        write!(f, "| detect | F1 at IoU 0.5 | {:.3} | {} |", boxes.f1(), boxes.expected)
+    }
+}
+
+/// Labels and boxes `[x0, y0, x1, y1]`, as fractions of the picture, in the text of a detection.
+/// What is not four locations and a label, or is a box without area, is no detection.
+fn parse(text: &str) -> Vec<(String, [f32; 4])> {
+    text.split(';').filter_map(|part| parse_one(part.trim())).collect()
+}
+
+fn parse_one(mut text: &str) -> Option<(String, [f32; 4])> {
+    let mut numbers = [0.0; 4];
+    for number in &mut numbers {
+        let (digits, rest) = text.strip_prefix("<loc")?.split_once('>')?;
+        *number = digits.parse::<u16>().ok().map(f32::from).filter(|&n| n <= LAST_LOC)? / LAST_LOC;
+        text = rest;
+    }
+    let [y0, x0, y1, x1] = numbers;
+    let label = text.trim();
+    let whole = y1 > y0 && x1 > x0 && !label.is_empty() && !label.contains('<');
+    whole.then(|| (label.to_owned(), [x0, y0, x1, y1]))
+}
+
+/// Area of the intersection over that of the union.
+fn overlap(a: [f32; 4], b: [f32; 4]) -> f32 {
+    let area = |c: [f32; 4]| (c[2] - c[0]).max(0.0) * (c[3] - c[1]).max(0.0);
+    let common = area([a[0].max(b[0]), a[1].max(b[1]), a[2].min(b[2]), a[3].min(b[3])]);
+    common / (area(a) + area(b) - common)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scene::Scene;
+    use crate::task::evaluation_examples;
+
+    fn example(task: Task, suffix: &str) -> Example {
+        Example { task, prefix: String::new(), suffix: suffix.into() }
+    }
+
+    #[test]
+    fn a_perfect_model_scores_one_and_a_silent_one_nothing() {
+        let (mut perfect, mut silent) = (Score::default(), Score::default());
+        for seed in 0..100 {
+            for example in evaluation_examples(&Scene::generate(seed, 1..=4)) {
+                perfect.add(&example, &example.suffix);
+                silent.add(&example, "");
+            }
+        }
+        let rates = |s: &Score| [s.caption.rate(), s.answer.rate(), s.ocr.rate(), s.detection.f1()];
+        assert_eq!(rates(&perfect), [1.0; 4]);
+        assert_eq!(rates(&silent), [0.0; 4]);
+        assert_eq!(rates(&Score::default()), [0.0; 4]);
+    }
+
+    #[test]
+    fn boxes_match_by_label_and_overlap_once_each() {
+        let truth = "<loc0000><loc0000><loc0100><loc0100> red star";
+        let score = |predicted: &str| {
+            let mut score = Score::default();
+            score.add(&example(Task::Detect, truth), predicted);
+            let Boxes { hits, predicted, expected } = score.detection;
+            (hits, predicted, expected)
+        };
+        assert_eq!(score("<loc0000><loc0000><loc0100><loc0051> red star"), (1, 1, 1));
+        assert_eq!(score("<loc0000><loc0000><loc0100><loc0049> red star"), (0, 1, 1));
+        assert_eq!(score("<loc0000><loc0000><loc0100><loc0100> red circle"), (0, 1, 1));
+        assert_eq!(score(&format!("{truth} ; {truth}")), (1, 2, 1));
+        assert_eq!(score("<loc0100><loc0000><loc0000><loc0100> red star"), (0, 0, 1));
+        assert_eq!(score("<loc0000><loc0000><loc0100> red star ; star ; <loc"), (0, 0, 1));
+    }
+
+    #[test]
+    fn the_table_has_a_row_for_each_task() {
+        let mut score = Score::default();
+        score.add(&example(Task::Answer, "yes"), " yes\n");
+        score.add(&example(Task::Answer, "no"), "yes");
+        let table = score.to_string();
+        assert!(table.contains("| answer | exact match | 0.500 | 2 |"), "{table}");
+        assert_eq!(table.lines().count(), 6);
+    }
+}

@@ -1,0 +1,28 @@
+//! What the embedded model learns from and is measured by, as plain data: seeded scenes, prompts
+//! with their answers, its vocabulary and its scores.
+//!
+//! ```
+//! use paligemma_pocket::{Scene, task};
+//!
+//! let scene = Scene::generate(7, 1..=2);
+//! let picture = scene.render();
+//! assert_eq!(picture.dimensions(), (112, 112));
+//! for example in task::evaluation_examples(&scene) {
+//!     println!("{:?}: {} -> {}", example.task, example.prefix, example.suffix);
+//! }
+//! ```
+#![deny(missing_docs)]
+
+pub mod draw;
+pub mod evaluate;
+pub mod patches;
+mod question;
+pub mod scene;
+pub mod task;
+pub mod thing;
+pub mod vocabulary;
+
+pub use evaluate::Score;
+pub use scene::Scene;
+pub use task::{Example, Task};
+pub use thing::{Colour, Shape, Size, Thing};

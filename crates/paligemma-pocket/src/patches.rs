@@ -1,0 +1,143 @@
+//! What each patch of a picture shows: targets for teaching the tower before it meets any text.
+
+use crate::scene::{SIDE, Scene};
+use crate::thing::{Shape, Thing};
+
+/// Number of classes: the ground, every shape in every colour, and the plate.
+pub const CLASSES: usize = 42;
+
+/// The class of patches that show a plate.
+pub const PLATE: u8 = 41;
+
+/// Sample points along each side of a patch.
+const SAMPLES: usize = 7;
+/// Share of a patch that something must cover to own it.
+const LEAST_SHARE: f32 = 0.1;
+
+/// For each patch, row by row: its class (0 the ground, 1 to 40 a thing by [`Thing::class`],
+/// [`PLATE`] the plate) and the box `[x0, y0, x1, y1]` of what it shows, as fractions of the
+/// picture; zeros for the ground. A patch belongs to what covers most of it, if that is a tenth.
+pub fn patch_targets(scene: &Scene, patch: usize) -> (Vec<u8>, Vec<[f32; 4]>) {
+    let across = SIDE as usize / patch;
+    (0..across * across)
+        .map(|index| {
+            let corner = [(index % across * patch) as f32, (index / across * patch) as f32];
+            owner(scene, corner, patch as f32)
+        })
+        .unzip()
+}
+
+/// Class and box of what covers most of the square patch at `corner`.
+fn owner(scene: &Scene, corner: [f32; 2], patch: f32) -> (u8, [f32; 4]) {
+    let things = scene.things.iter().map(|thing| {
+        (share(corner, patch, thing.box_, |at| covers(thing, at)), thing.class(), thing.box_)
+    });
+    let plate = scene.text.iter().map(|text| {
+        (share(corner, patch, text.box_, |at| inside(text.box_, at)), PLATE, text.box_)
+    });
+    let most = things.chain(plate).max_by(|a, b| a.0.total_cmp(&b.0));
+    match most {
+        Some((share, class, box_)) if share >= LEAST_SHARE => {
+            (class, box_.map(|pixels| pixels / SIDE as f32))
+        }
+        _ => (0, [0.0; 4]),
+    }
+}
+
+/// Share of the sample points of a patch that `inside` takes; points are tried only where the box
+/// of what is sought meets the patch.
+fn share(corner: [f32; 2], patch: f32, box_: [f32; 4], inside: impl Fn([f32; 2]) -> bool) -> f32 {
+    let apart =
+        (0..2).any(|axis| box_[axis] >= corner[axis] + patch || box_[axis + 2] <= corner[axis]);
+    if apart {
+        return 0.0;
+    }
+    let place = |index: usize| (index as f32 + 0.5) * patch / SAMPLES as f32;
+    let hits = (0..SAMPLES * SAMPLES)
+        .map(|index| [corner[0] + place(index % SAMPLES), corner[1] + place(index / SAMPLES)])
+        .filter(|&at| inside(at))
+        .count();
+    hits as f32 / (SAMPLES * SAMPLES) as f32
+}
+
+fn inside([x0, y0, x1, y1]: [f32; 4], [x, y]: [f32; 2]) -> bool {
+    (x0..x1).contains(&x) && (y0..y1).contains(&y)
+}
+
+/// Whether a thing covers a point, in pixels.
+fn covers(thing: &Thing, at: [f32; 2]) -> bool {
+    if !inside(thing.box_, at) {
+        return false;
+    }
+    let [x0, y0, x1, y1] = thing.box_;
+    let (u, v) = ((at[0] - x0) / (x1 - x0), (at[1] - y0) / (y1 - y0));
+    match thing.shape {
+        Shape::Circle => (u - 0.5).hypot(v - 0.5) <= 0.5,
+        Shape::Square => true,
+        shape => shape.corners().is_some_and(|corners| encloses(&corners, u, v)),
+    }
+}
+
+/// Whether a ray from the point to the right crosses the outline an odd number of times.
+fn encloses(corners: &[[f32; 2]], u: f32, v: f32) -> bool {
+    let next = corners.iter().cycle().skip(1);
+    let crossed = corners.iter().zip(next).filter(|&(a, b)| {
+        (a[1] > v) != (b[1] > v) && u < a[0] + (v - a[1]) / (b[1] - a[1]) * (b[0] - a[0])
+    });
+    crossed.count() % 2 == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_thing_and_plate_owns_a_patch_and_the_ground_owns_the_rest() {
+        for seed in 0..3000 {
+            let scene = Scene::generate(seed, 1..=4);
+            let (classes, boxes) = patch_targets(&scene, 14);
+            assert_eq!((classes.len(), boxes.len()), (64, 64));
+            for thing in &scene.things {
+                let fractions = thing.box_.map(|pixels| pixels / 112.0);
+                let owned = classes.iter().zip(&boxes);
+                let owned = owned.filter(|&(&c, &b)| c == thing.class() && b == fractions).count();
+                assert!((1..=16).contains(&owned), "{seed}: {thing:?} owns {owned}");
+            }
+            assert_eq!(classes.contains(&PLATE), scene.text.is_some());
+            assert!(classes.iter().all(|&class| usize::from(class) < CLASSES));
+            for (class, box_) in classes.iter().zip(&boxes) {
+                assert_eq!(*class == 0, *box_ == [0.0; 4]);
+            }
+        }
+    }
+
+    #[test]
+    fn coverage_agrees_with_what_is_drawn() {
+        for seed in 0..100 {
+            let mut scene = Scene::generate(seed, 1..=4);
+            scene.text = None;
+            scene.ground = crate::scene::Ground::Plain([120, 124, 128]);
+            let picture = scene.render();
+            for (x, y, pixel) in picture.enumerate_pixels() {
+                // Pixels crossed by an outline are blends: only whole ones are compared.
+                let around = |thing: &Thing| {
+                    let reach = |i: usize| (i as f32 - 3.0) * 0.3 + 0.5;
+                    (0..49)
+                        .filter(|i| {
+                            covers(thing, [x as f32 + reach(i % 7), y as f32 + reach(i / 7)])
+                        })
+                        .count()
+                };
+                let covered: Vec<usize> = scene.things.iter().map(around).collect();
+                for (thing, &count) in scene.things.iter().zip(&covered) {
+                    if count == 49 {
+                        assert_eq!(pixel.0, thing.paint, "{seed} {x} {y} {:?}", thing.shape);
+                    }
+                }
+                if covered.iter().all(|&count| count == 0) {
+                    assert_eq!(pixel.0, [120, 124, 128], "{seed} {x} {y}");
+                }
+            }
+        }
+    }
+}

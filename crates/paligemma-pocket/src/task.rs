@@ -1,0 +1,220 @@
+//! Prompts about a scene and what a perfect model answers to them.
+
+use rand::seq::SliceRandom;
+use rand::{Rng, RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::question;
+use crate::scene::{SIDE, Scene};
+use crate::thing::{Colour, Shape, label};
+
+/// What a prompt asks for, and so how its answer is scored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Task {
+    /// `caption en`: every thing with size, colour and shape, from left to right.
+    Caption,
+    /// `answer en <question>`: one or two words.
+    Answer,
+    /// `detect <thing> ; <thing>`: boxes with labels.
+    Detect,
+    /// `ocr`: what the plate says.
+    Ocr,
+}
+
+impl Task {
+    /// Every task.
+    pub const ALL: [Self; 4] = [Self::Caption, Self::Answer, Self::Detect, Self::Ocr];
+}
+
+/// A prompt and its answer, both without control tokens: no `<bos>`, newline or `<eos>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Example {
+    /// What is asked for.
+    pub task: Task,
+    /// The prompt.
+    pub prefix: String,
+    /// The answer, empty where there is nothing to say.
+    pub suffix: String,
+}
+
+/// Largest number in a `<loc>` token (big_vision `pp/proj/paligemma/segmentation.py`).
+const LAST_LOC: f32 = 1023.0;
+
+/// The caption: `a small red circle and a large blue star`.
+pub fn caption(scene: &Scene) -> Example {
+    let names: Vec<String> = scene
+        .things
+        .iter()
+        .map(|thing| format!("a {} {}", thing.size.name(), thing.label()))
+        .collect();
+    let suffix = match names.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+        None => String::new(),
+    };
+    Example { task: Task::Caption, prefix: "caption en".into(), suffix }
+}
+
+/// Boxes of the asked things, in the order asked; those not in the scene are left out.
+pub fn detect(scene: &Scene, asked: &[(Colour, Shape)]) -> Example {
+    let prefix: Vec<String> = asked.iter().map(|&(colour, shape)| label(colour, shape)).collect();
+    let found: Vec<String> = asked
+        .iter()
+        .flat_map(|&kind| scene.things.iter().filter(move |t| (t.colour, t.shape) == kind))
+        .map(|thing| format!("{} {}", locations(thing.box_), thing.label()))
+        .collect();
+    Example {
+        task: Task::Detect,
+        prefix: format!("detect {}", prefix.join(" ; ")),
+        suffix: found.join(" ; "),
+    }
+}
+
+/// What the plate says; empty without a plate.
+pub fn ocr(scene: &Scene) -> Example {
+    let suffix = scene.text.as_ref().map(|text| text.text.clone()).unwrap_or_default();
+    Example { task: Task::Ocr, prefix: "ocr".into(), suffix }
+}
+
+/// The four `<loc>` tokens of a box in pixels: y0, x0, y1, x1.
+pub fn locations([x0, y0, x1, y1]: [f32; 4]) -> String {
+    [y0, x0, y1, x1]
+        .map(|pixels| (pixels / SIDE as f32 * LAST_LOC).round().clamp(0.0, LAST_LOC) as u32)
+        .map(|number| format!("<loc{number:04}>"))
+        .concat()
+}
+
+/// Prompts to train on: a caption, two questions, a detection and, where there is a plate (and
+/// seldom where there is none), a reading. Which questions and detections is up to `rng`.
+pub fn examples(scene: &Scene, rng: &mut impl Rng) -> Vec<Example> {
+    let mut all = vec![caption(scene)];
+    all.extend(questions(scene, 2, rng));
+    let asked = draw_asked(scene, rng);
+    all.push(detect(scene, &asked));
+    if rng.random_bool(if scene.text.is_some() { 1.0 } else { 0.05 }) {
+        all.push(ocr(scene));
+    }
+    all
+}
+
+/// Prompts to evaluate on, a pure function of the scene: its caption, three different questions, a
+/// detection of each thing alone, and a reading where there is a plate.
+pub fn evaluation_examples(scene: &Scene) -> Vec<Example> {
+    let mut rng = ChaCha8Rng::seed_from_u64(!scene.seed);
+    let mut all = vec![caption(scene)];
+    all.extend(questions(scene, 3, &mut rng));
+    all.extend(scene.things.iter().map(|thing| detect(scene, &[(thing.colour, thing.shape)])));
+    all.extend(scene.text.is_some().then(|| ocr(scene)));
+    all
+}
+
+/// `count` different questions.
+fn questions(scene: &Scene, count: usize, rng: &mut dyn RngCore) -> Vec<Example> {
+    let mut all: Vec<Example> = Vec::with_capacity(count);
+    while all.len() < count {
+        let (question, suffix) = question::draw(scene, rng);
+        let prefix = format!("answer en {question}");
+        if all.iter().all(|earlier| earlier.prefix != prefix) {
+            all.push(Example { task: Task::Answer, prefix, suffix });
+        }
+    }
+    all
+}
+
+/// What to ask a detection for: some of the things in any order, at times one that is not there.
+fn draw_asked(scene: &Scene, rng: &mut impl Rng) -> Vec<(Colour, Shape)> {
+    let mut kinds: Vec<_> = scene.things.iter().map(|t| (t.colour, t.shape)).collect();
+    kinds.shuffle(rng);
+    kinds.truncate(*[1, 1, 2, 2, 4].get(rng.random_range(0..5)).unwrap_or(&1));
+    if rng.random_bool(0.1) {
+        kinds.truncate(rng.random_range(0..=1));
+        let place = rng.random_range(0..=kinds.len());
+        kinds.insert(place, question::absent_kind(scene, rng));
+    }
+    kinds
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scene::{Ground, PlatedText};
+    use crate::thing::{Size, Thing};
+
+    fn scene() -> Scene {
+        let thing = |colour, shape, size, box_| Thing { colour, shape, size, box_, paint: [0; 3] };
+        Scene {
+            seed: 0,
+            things: vec![
+                thing(Colour::Red, Shape::Circle, Size::Small, [0.0, 28.0, 16.0, 44.0]),
+                thing(Colour::Blue, Shape::Star, Size::Large, [56.0, 70.5, 92.0, 106.5]),
+                thing(Colour::Red, Shape::Cross, Size::Small, [96.0, 10.0, 112.0, 26.0]),
+            ],
+            text: Some(PlatedText {
+                text: "Q7".into(),
+                box_: [0.0; 4],
+                cap_height: 12.0,
+                plate: [0; 3],
+                ink: [0; 3],
+            }),
+            ground: Ground::Plain([9; 3]),
+        }
+    }
+
+    #[test]
+    fn captions_name_things_from_left_to_right() {
+        let mut scene = scene();
+        let three = "a small red circle, a large blue star and a small red cross";
+        assert_eq!(caption(&scene).suffix, three);
+        scene.things.pop();
+        assert_eq!(caption(&scene).suffix, "a small red circle and a large blue star");
+        scene.things.pop();
+        assert_eq!(caption(&scene).suffix, "a small red circle");
+    }
+
+    #[test]
+    fn detections_follow_the_order_asked_and_leave_out_what_is_not_there() {
+        let (star, circle) = ((Colour::Blue, Shape::Star), (Colour::Red, Shape::Circle));
+        let both = detect(&scene(), &[star, (Colour::Green, Shape::Star), circle]);
+        assert_eq!(both.prefix, "detect blue star ; green star ; red circle");
+        // 70.5 / 112 * 1023 = 643.9, 56 -> 511.5 (half away from zero), 106.5 -> 972.8, 92 -> 840.3
+        let star = "<loc0644><loc0512><loc0973><loc0840> blue star";
+        let circle = "<loc0256><loc0000><loc0402><loc0146> red circle";
+        assert_eq!(both.suffix, format!("{star} ; {circle}"));
+        assert_eq!(detect(&scene(), &[(Colour::White, Shape::Star)]).suffix, "");
+        assert_eq!(locations([-1.0, 0.0, 112.0, 200.0]), "<loc0000><loc0000><loc1023><loc1023>");
+    }
+
+    #[test]
+    fn readings_give_the_plate_or_nothing() {
+        let mut scene = scene();
+        assert_eq!(ocr(&scene).suffix, "Q7");
+        scene.text = None;
+        assert_eq!(ocr(&scene).suffix, "");
+    }
+
+    #[test]
+    fn evaluation_is_a_pure_function_of_the_scene() {
+        for seed in 0..100 {
+            let scene = Scene::generate(seed, 1..=4);
+            let all = evaluation_examples(&scene);
+            assert_eq!(all, evaluation_examples(&scene));
+            let count = |task| all.iter().filter(|example| example.task == task).count();
+            assert_eq!((count(Task::Caption), count(Task::Answer)), (1, 3));
+            assert_eq!(count(Task::Detect), scene.things.len());
+            assert_eq!(count(Task::Ocr), usize::from(scene.text.is_some()));
+        }
+    }
+
+    #[test]
+    fn training_prompts_cover_every_task_and_some_have_nothing_to_find() {
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let all: Vec<Example> =
+            (0..2000).flat_map(|seed| examples(&Scene::generate(seed, 1..=4), &mut rng)).collect();
+        for task in Task::ALL {
+            assert!(all.iter().any(|example| example.task == task));
+        }
+        let empty = |task| all.iter().filter(|e| e.task == task && e.suffix.is_empty()).count();
+        assert!(empty(Task::Detect) > 20 && empty(Task::Ocr) > 20);
+        assert_eq!(empty(Task::Caption) + empty(Task::Answer), 0);
+    }
+}

@@ -1,0 +1,116 @@
+//! Batches, each a pure function of its seed, made ahead of the step that needs them.
+
+use std::ops::RangeInclusive;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+
+use burn::tensor::{Tensor, TensorData};
+use paligemma_nn::NnBackend;
+use paligemma_pocket::scene::SIDE;
+use paligemma_pocket::{Scene, Task, patches, task, vocabulary};
+use paligemma_processor::{Tokenizer, preprocess};
+use paligemma_train::{Row, Rows};
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+
+use super::Result;
+
+/// Batches that wait for the trainer.
+const AHEAD: usize = 4;
+
+/// The tokenizer of the embedded model.
+pub(crate) fn tokenizer() -> Result<Tokenizer> {
+    let json = vocabulary::tokenizer().to_string();
+    Ok(Tokenizer::from_bytes(json.as_bytes(), vocabulary::image_token())?)
+}
+
+/// What the batches of a stage hold.
+#[derive(Clone, Debug)]
+pub(crate) struct Recipe {
+    /// Scenes of a batch.
+    pub(crate) scenes: usize,
+    /// Things of a scene: the first range for most scenes, then others with their share.
+    pub(crate) things: Vec<(RangeInclusive<usize>, f32)>,
+    /// Which prompts are kept.
+    pub(crate) tasks: &'static [Task],
+}
+
+/// Pictures, and what is asked about them.
+pub(crate) struct Batch {
+    pub(crate) scenes: Vec<Scene>,
+    pixels: Vec<f32>,
+    pub(crate) rows: Rows,
+}
+
+impl Batch {
+    fn new(recipe: &Recipe, tokenizer: &Tokenizer, seed: u64) -> Result<Self> {
+        let first = seed * recipe.scenes as u64;
+        let scenes: Vec<Scene> = (0..recipe.scenes)
+            .map(|i| {
+                // The shares split the batch evenly, so no draw is needed.
+                let share = (i as f32 + 0.5) / recipe.scenes as f32;
+                let mut total = 0.0;
+                let range = recipe.things.iter().find(|(_, weight)| {
+                    total += weight;
+                    share < total
+                });
+                let range = range.map_or(1..=1, |(range, _)| range.clone());
+                Scene::generate(first + i as u64, range)
+            })
+            .collect();
+        let mut rows = Vec::new();
+        for (picture, scene) in scenes.iter().enumerate() {
+            let mut random = SmallRng::seed_from_u64(scene.seed);
+            for example in task::examples(scene, &mut random) {
+                if recipe.tasks.contains(&example.task) {
+                    let mut suffix = tokenizer.encode_suffix(&example.suffix)?;
+                    suffix.push(tokenizer.special().eos);
+                    let prefix = tokenizer.encode_prompt(&example.prefix, 0, 0)?;
+                    rows.push(Row { picture, prefix, suffix });
+                }
+            }
+        }
+        let pixels = pixels(&scenes);
+        Ok(Self { scenes, pixels, rows: Rows::new(rows) })
+    }
+
+    /// Pictures of the batch, `[I, 3, H, W]`.
+    pub(crate) fn pictures<B: NnBackend>(&self, device: &B::Device) -> Tensor<B, 4> {
+        let side = SIDE as usize;
+        let shape = [self.scenes.len(), 3, side, side];
+        Tensor::from_data(TensorData::new(self.pixels.clone(), shape), device)
+    }
+
+    /// Class and box of every patch of the batch.
+    pub(crate) fn patches(&self, patch: usize) -> (Vec<u8>, Vec<[f32; 4]>) {
+        let mut all = (Vec::new(), Vec::new());
+        for scene in &self.scenes {
+            let (classes, boxes) = patches::patch_targets(scene, patch);
+            all.0.extend(classes);
+            all.1.extend(boxes);
+        }
+        all
+    }
+}
+
+/// Pixels of scenes, one after the other.
+pub(crate) fn pixels(scenes: &[Scene]) -> Vec<f32> {
+    scenes.iter().flat_map(|scene| preprocess(&scene.render(), SIDE as usize)).collect()
+}
+
+/// Batches from `first` on, made by a thread of their own.
+pub(crate) fn stream(recipe: Recipe, first: u64) -> Receiver<std::result::Result<Batch, String>> {
+    let (sender, receiver) = sync_channel(AHEAD);
+    thread::spawn(move || {
+        let tokenizer = tokenizer().map_err(|error| error.to_string());
+        for seed in first.. {
+            let batch = tokenizer.as_ref().map_err(String::clone).and_then(|tokenizer| {
+                Batch::new(&recipe, tokenizer, seed).map_err(|error| error.to_string())
+            });
+            if sender.send(batch).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}

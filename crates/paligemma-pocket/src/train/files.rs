@@ -1,0 +1,75 @@
+//! What a run keeps on disk, and the published form of its result.
+
+use std::path::Path;
+
+use burn::module::AutodiffModule;
+use burn::tensor::FloatDType;
+use burn_flex::{Flex, FlexDevice};
+use paligemma::Model;
+use paligemma_checkpoint::{Checkpoint, load_module, save_module};
+use paligemma_pocket::vocabulary;
+use paligemma_train::{MixedOptimizer, Progress, RunDirectory};
+
+use super::model::{config, new};
+use super::{Result, Training};
+
+/// A model in training and how far it has come.
+pub(crate) struct State {
+    pub(crate) model: Model<Training>,
+    pub(crate) progress: Progress,
+}
+
+impl State {
+    /// The latest checkpoint of a run, or a new model.
+    pub(crate) fn open(run: &RunDirectory, device: &FlexDevice) -> Result<Self> {
+        let Some((folder, progress)) = run.latest()? else {
+            let model = new::<Training>(&config(), device);
+            return Ok(Self { model, progress: Progress::default() });
+        };
+        println!("going on from {}", folder.display());
+        let config = config();
+        let empty = Model::<Training>::new(&config.vision, &config.text, device);
+        let (model, _) = load_module::<Training, _>(empty, &Checkpoint::open(&folder)?, "", None)?;
+        Ok(Self { model, progress })
+    }
+
+    /// Makes this state the run's latest, with the optimiser's state in a stage that goes on.
+    pub(crate) fn save(
+        &self,
+        run: &RunDirectory,
+        optimizer: Option<&MixedOptimizer<Training, Model<Training>>>,
+    ) -> Result<()> {
+        run.save(&self.progress, |folder| -> std::result::Result<(), Failure> {
+            save_module::<Flex, _>(&self.model.valid(), folder, &config(), None)?;
+            if let Some(optimizer) = optimizer {
+                optimizer.save(&folder.join("optimizer"))?;
+            }
+            Ok(())
+        })
+        .map_err(|failure| failure.0)
+    }
+}
+
+/// Any error, so that `?` joins those of two crates.
+struct Failure(Box<dyn std::error::Error>);
+
+impl<E: std::error::Error + 'static> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+/// Writes the latest checkpoint of `run` in half precision and the tokenizer beside it.
+pub(crate) fn export(run: &Path, out: &Path) -> Result<()> {
+    let run = RunDirectory::create(run)?;
+    let Some((folder, progress)) = run.latest()? else {
+        return Err(format!("{} holds no checkpoint: train first", run.root().display()).into());
+    };
+    let config = config();
+    let empty = Model::<Flex>::new(&config.vision, &config.text, &FlexDevice);
+    let (model, _) = load_module::<Flex, _>(empty, &Checkpoint::open(&folder)?, "", None)?;
+    save_module::<Flex, _>(&model, out, &config, Some(FloatDType::F16))?;
+    vocabulary::write(out)?;
+    println!("wrote {} after {} steps", out.display(), progress.total);
+    Ok(())
+}

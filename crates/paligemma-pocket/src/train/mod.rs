@@ -1,0 +1,36 @@
+//! Training of the embedded model: the eyes first, then words for one thing, then for more.
+
+mod data;
+mod eyes;
+mod files;
+mod language;
+mod model;
+mod scoring;
+
+use std::path::Path;
+
+use burn_autodiff::Autodiff;
+use burn_flex::{Flex, FlexDevice};
+
+pub(crate) use files::export;
+pub(crate) use scoring::evaluate;
+
+/// The backend that trains.
+pub(crate) type Training = Autodiff<Flex>;
+
+/// Anything that may go wrong here ends the command with its message.
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Seeds below this are trained on; scenes that measure begin here.
+pub(crate) const FIRST_HELD_OUT_SEED: u64 = 1 << 40;
+
+/// Trains from nothing or from the latest checkpoint in `out`, for `seconds` in all.
+pub(crate) fn run(out: &Path, seconds: f64) -> Result<()> {
+    let device = FlexDevice;
+    let run = paligemma_train::RunDirectory::create(out)?;
+    let mut state = files::State::open(&run, &device)?;
+    if state.progress.stage == 0 {
+        state = eyes::teach(&run, state)?;
+    }
+    language::teach(&run, state, seconds)
+}

@@ -1,0 +1,128 @@
+//! The sizes of the embedded model and what its parameters begin as.
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{Tensor, TensorData};
+use paligemma::Model;
+use paligemma_checkpoint::PaliGemmaConfig;
+use paligemma_gemma::GemmaConfig;
+use paligemma_nn::NnBackend;
+use paligemma_pocket::scene::SIDE;
+use paligemma_pocket::vocabulary;
+use paligemma_siglip::SiglipConfig;
+
+/// Number of `<loc>` tokens.
+const LOCATIONS: usize = 1024;
+
+/// A tower and a decoder of about 0.8 M parameters each and the vocabulary's table.
+pub(crate) fn config() -> PaliGemmaConfig {
+    let vision = SiglipConfig {
+        hidden_size: 128,
+        intermediate_size: 384,
+        num_hidden_layers: 4,
+        num_attention_heads: 4,
+        image_size: SIDE as usize,
+        patch_size: 14,
+        num_channels: 3,
+        layer_norm_eps: 1e-6,
+    };
+    let text = GemmaConfig {
+        vocab_size: vocabulary::size().next_multiple_of(64),
+        hidden_size: 128,
+        intermediate_size: 384,
+        num_hidden_layers: 4,
+        num_attention_heads: 4,
+        num_key_value_heads: 1,
+        head_dim: 32,
+        max_position_embeddings: 512,
+        rms_norm_eps: 1e-6,
+        rope_theta: 10_000.0,
+    };
+    PaliGemmaConfig {
+        projection_dim: text.hidden_size,
+        text,
+        vision,
+        image_token_index: vocabulary::image_token(),
+        bos_token_id: 2,
+        eos_token_id: 1,
+        pad_token_id: 0,
+    }
+}
+
+/// A new model: what a block adds begins as nothing, places begin as smooth functions of where
+/// they are (docs/pocket.md says what each of the three is worth).
+pub(crate) fn new<B: NnBackend>(config: &PaliGemmaConfig, device: &B::Device) -> Model<B> {
+    let model = Model::new(&config.vision, &config.text, device);
+    model.map(&mut Beginning { path: Vec::new(), patches: config.vision.num_patches() })
+}
+
+struct Beginning {
+    path: Vec<String>,
+    patches: usize,
+}
+
+/// `[cos, sin]` of `place` at `count / 2` wavelengths from `shortest` to `longest`.
+fn waves(place: f32, count: usize, shortest: f32, longest: f32) -> impl Iterator<Item = f32> {
+    let pairs = count / 2;
+    (0..pairs).flat_map(move |pair| {
+        let share = pair as f32 / (pairs - 1) as f32;
+        let wavelength = shortest * (longest / shortest).powf(share);
+        let angle = std::f32::consts::TAU * place / wavelength;
+        [angle.cos(), angle.sin()]
+    })
+}
+
+impl Beginning {
+    /// Half of the channels tell the row, half the column, in patches.
+    fn positions(&self, width: usize) -> Vec<f32> {
+        let across = self.patches.isqrt();
+        (0..self.patches)
+            .flat_map(|patch| {
+                let place = |at: usize| waves(at as f32, width / 2, 2.0, 4.0 * across as f32);
+                place(patch / across).chain(place(patch % across)).map(|wave| 0.3 * wave)
+            })
+            .collect()
+    }
+
+    fn locations(width: usize) -> Vec<f32> {
+        let scale = (2.0 / width as f32).sqrt();
+        (0..LOCATIONS)
+            .flat_map(|loc| waves(loc as f32, width, 24.0, 4096.0).map(move |wave| scale * wave))
+            .collect()
+    }
+}
+
+impl<B: NnBackend> ModuleMapper<B> for Beginning {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        let width = *param.lazy_shape().iter().last().unwrap_or(&0);
+        let device = param.lazy_device();
+        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        match path.as_slice() {
+            [.., "o_proj" | "down_proj" | "out_proj" | "fc2", "weight"] => {
+                param.map(|weight| weight.zeros_like().detach().require_grad())
+            }
+            [.., "position_embedding", "weight"] => {
+                let data = TensorData::new(self.positions(width), [self.patches, width]);
+                param.map(|_| Tensor::from_data(data, &device).require_grad())
+            }
+            [.., "embed_tokens", "weight"] => {
+                let data = TensorData::new(Self::locations(width), [LOCATIONS, width]);
+                let first = vocabulary::first_location() as usize;
+                let locations = Tensor::<B, 2>::from_data(data, &device);
+                param.map(|table| {
+                    let rows = table.clone().detach().reshape([-1, width as i64]);
+                    let rows = rows.slice_assign([first..first + LOCATIONS, 0..width], locations);
+                    rows.reshape(table.shape()).detach().require_grad()
+                })
+            }
+            _ => param,
+        }
+    }
+}

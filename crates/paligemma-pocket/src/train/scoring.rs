@@ -1,0 +1,100 @@
+//! Scores on scenes that were never trained on.
+
+use std::ops::RangeInclusive;
+use std::path::Path;
+
+use burn::tensor::{FloatDType, Tensor, TensorData};
+use burn_flex::{Flex, FlexDevice};
+use paligemma::{Model, Prompt, Session};
+use paligemma_checkpoint::{Checkpoint, PaliGemmaConfig, load_module};
+use paligemma_pocket::scene::SIDE;
+use paligemma_pocket::{Example, Scene, Score, Task, task};
+use paligemma_processor::Tokenizer;
+
+use super::data::{pixels, tokenizer};
+use super::{FIRST_HELD_OUT_SEED, Result};
+
+/// Rows decoded together.
+const ROWS: usize = 64;
+/// Longest answer, in tokens.
+const LONGEST: usize = 40;
+
+/// The greedy answers of `model` to prompts about pictures whose features are known.
+fn answers(
+    model: &Model<Flex>,
+    tokenizer: &Tokenizer,
+    features: &Tensor<Flex, 3>,
+    asked: &[(usize, Example)],
+) -> Result<Vec<String>> {
+    let [_, count, width] = features.dims();
+    let mut prompts = Vec::new();
+    for (picture, example) in asked {
+        let features = features.clone().slice([*picture..picture + 1, 0..count, 0..width]);
+        prompts.push(Prompt { features, text: tokenizer.encode_prompt(&example.prefix, 0, 0)? });
+    }
+    let mut session = Session::prefill(model, &prompts, LONGEST);
+    let eos = tokenizer.special().eos;
+    let mut texts: Vec<Vec<u32>> = vec![Vec::new(); asked.len()];
+    let mut open = vec![true; asked.len()];
+    while session.remaining() > 0 && open.contains(&true) {
+        let best = session.logits().argmax(1).into_data();
+        let next: Vec<u32> = best.iter::<i64>().map(|id| id as u32).collect();
+        for ((text, open), &id) in texts.iter_mut().zip(&mut open).zip(&next) {
+            *open &= id != eos;
+            if *open {
+                text.push(id);
+            }
+        }
+        session.advance(&next);
+    }
+    Ok(texts.iter().map(|ids| tokenizer.decode(ids)).collect())
+}
+
+/// Scores of `model` over `scenes` held-out scenes of `things`, prompts of `tasks` only.
+pub(crate) fn score(
+    model: &Model<Flex>,
+    scenes: usize,
+    things: &RangeInclusive<usize>,
+    tasks: &[Task],
+) -> Result<(Score, Vec<(Example, String)>)> {
+    let tokenizer = tokenizer()?;
+    let (mut score, mut shown) = (Score::default(), Vec::new());
+    let all: Vec<Scene> = (0..scenes as u64)
+        .map(|i| Scene::generate(FIRST_HELD_OUT_SEED + i, things.clone()))
+        .collect();
+    for scenes in all.chunks(ROWS / 4) {
+        let side = SIDE as usize;
+        let pixels = TensorData::new(pixels(scenes), [scenes.len(), 3, side, side]);
+        let features = model.encode(Tensor::from_data(pixels, &FlexDevice));
+        let asked: Vec<(usize, Example)> = scenes
+            .iter()
+            .enumerate()
+            .flat_map(|(i, scene)| task::evaluation_examples(scene).into_iter().map(move |e| (i, e)))
+            .filter(|(_, example)| tasks.contains(&example.task))
+            .collect();
+        for asked in asked.chunks(ROWS) {
+            let texts = answers(model, &tokenizer, &features, asked)?;
+            for ((_, example), text) in asked.iter().zip(texts) {
+                score.add(example, &text);
+                shown.push((example.clone(), text));
+            }
+        }
+    }
+    Ok((score, shown))
+}
+
+/// Prints the scores of a checkpoint for each number of things.
+pub(crate) fn evaluate(folder: &Path, scenes: usize) -> Result<()> {
+    let config = PaliGemmaConfig::open(folder)?;
+    let empty = Model::<Flex>::new(&config.vision, &config.text, &FlexDevice);
+    let checkpoint = Checkpoint::open(folder)?;
+    let (model, report) =
+        load_module::<Flex, _>(empty, &checkpoint, "", Some(FloatDType::F32))?;
+    println!("{report}");
+    for things in [1..=1, 2..=2, 1..=2, 3..=3, 4..=4] {
+        let (score, _) = score(&model, scenes, &things, &Task::ALL)?;
+        let last = FIRST_HELD_OUT_SEED + scenes as u64 - 1;
+        println!("\nthings {things:?}, scenes {FIRST_HELD_OUT_SEED}..={last}\n{score}");
+    }
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! Reads picture files into upright 8-bit RGB, and RGB into the vision tower's numbers.
+
+use std::{
+    io::{self, Cursor},
+    path::{Path, PathBuf},
+};
+
+use image::{
+    DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage,
+    metadata::Orientation,
+};
+
+use crate::resize::resize;
+
+/// The most pixels a picture may have along a side.
+pub const MAX_SIDE: u32 = 16_384;
+
+/// The most memory a decoded picture may take, in bytes.
+pub const MAX_BYTES: u64 = 512 << 20;
+
+/// Why a picture could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum PictureError {
+    /// The file could not be read at all.
+    #[error("cannot read the picture {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The first bytes belong to no format this crate reads.
+    #[error("not a picture: give a PNG, JPEG, WebP, GIF, BMP or TIFF file")]
+    UnknownFormat,
+    /// The header announces more than is worth decoding for a model that sees 896 pixels at most.
+    #[error(
+        "the picture is too large, {width} x {height} pixels in {bytes} bytes: scale it down, \
+         the limit is {MAX_SIDE} pixels a side and {MAX_BYTES} bytes"
+    )]
+    TooLarge {
+        /// Pixels across.
+        width: u32,
+        /// Pixels down.
+        height: u32,
+        /// Bytes of the decoded pixels.
+        bytes: u64,
+    },
+    /// A JPEG stops in the middle, where its decoder would go on in grey.
+    #[error("the picture is cut off before its end: copy or download the file anew")]
+    CutOff,
+    /// The data behind the header is damaged, cut off or of a kind that is not supported.
+    #[error("cannot decode the picture, save it anew as PNG or JPEG: {0}")]
+    Decode(#[from] ImageError),
+    /// What went wrong, with the file it went wrong in.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with its contents.
+        source: Box<PictureError>,
+    },
+}
+
+/// Reads a picture file; see [`decode_picture`]. The name's extension does not matter.
+///
+/// # Errors
+/// Names the path in every case; otherwise those of [`decode_picture`].
+pub fn open_picture(path: &Path) -> Result<RgbImage, PictureError> {
+    let bytes = std::fs::read(path)
+        .map_err(|source| PictureError::Read { path: path.to_owned(), source })?;
+    decode_picture(&bytes)
+        .map_err(|source| PictureError::File { path: path.to_owned(), source: Box::new(source) })
+}
+
+/// Decodes PNG, JPEG, WebP, GIF, BMP or TIFF, whichever the bytes say they are, as people see it:
+///
+/// * the first frame of an animation;
+/// * turned upright where an orientation tag says so (the reference ignores the tag);
+/// * 16-bit values scaled to 8 bits (the reference clips them at 255 instead);
+/// * transparency composited on white, as the reference does.
+///
+/// # Errors
+/// [`PictureError::UnknownFormat`], [`PictureError::TooLarge`] before anything of that size is
+/// allocated, and [`PictureError::CutOff`] or [`PictureError::Decode`] for damaged or unsupported
+/// data.
+pub fn decode_picture(bytes: &[u8]) -> Result<RgbImage, PictureError> {
+    let mut reader =
+        ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(ImageError::IoError)?;
+    match reader.format() {
+        Some(ImageFormat::Jpeg) if is_cut_off(bytes) => return Err(PictureError::CutOff),
+        Some(format) if format.reading_enabled() => (),
+        _ => return Err(PictureError::UnknownFormat),
+    }
+    // Bounds what decoders allocate besides the pixels. Those are checked below, where the error
+    // can say how many there are.
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(MAX_BYTES);
+    reader.limits(limits);
+    let mut decoder = reader.into_decoder()?;
+    let ((width, height), bytes) = (decoder.dimensions(), decoder.total_bytes());
+    if width.max(height) > MAX_SIDE || bytes > MAX_BYTES {
+        return Err(PictureError::TooLarge { width, height, bytes });
+    }
+    // Damaged metadata is no reason to refuse sound pixels.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let mut picture = DynamicImage::from_decoder(decoder)?;
+    picture.apply_orientation(orientation);
+    Ok(flatten(picture))
+}
+
+/// Whether a JPEG has no end marker behind its last scan (markers: ITU T.81, annex B.1.1).
+fn is_cut_off(jpeg: &[u8]) -> bool {
+    const START: u8 = 0xd8;
+    const END: u8 = 0xd9;
+    const RESTART_0: u8 = 0xd0;
+    const RESTART_7: u8 = 0xd7;
+    let mut at = 0;
+    while let Some(&[prefix, marker]) = jpeg.get(at..at + 2) {
+        at += match (prefix, marker) {
+            (0xff, END) => return false,
+            (0xff, START | RESTART_0..=RESTART_7) => 2,
+            // No marker: data of a scan, an escaped or a filling byte.
+            (0..=0xfe, _) | (0xff, 0x00 | 0xff) => 1,
+            // A segment: skipped by its length, for a thumbnail in it has an end of its own.
+            (0xff, _) => match jpeg.get(at + 2..at + 4) {
+                Some(&[high, low]) => 2 + usize::from(u16::from_be_bytes([high, low])),
+                _ => return true,
+            },
+        };
+    }
+    true
+}
+
+/// Brings any kind of pixels to 8-bit RGB, composited on white where there is transparency.
+fn flatten(picture: DynamicImage) -> RgbImage {
+    if !picture.color().has_alpha() {
+        return picture.into_rgb8();
+    }
+    let picture = picture.into_rgba8();
+    RgbImage::from_fn(picture.width(), picture.height(), |x, y| {
+        let [red, green, blue, alpha] = picture.get_pixel(x, y).0;
+        [red, green, blue].map(|value| over_white(value, alpha)).into()
+    })
+}
+
+/// `value` at opacity `alpha` over 255, rounded to the nearest level.
+fn over_white(value: u8, alpha: u8) -> u8 {
+    let (value, alpha) = (u32::from(value), u32::from(alpha));
+    ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8
+}
+
+/// Turns a picture into what the vision tower takes: `[3, size, size]`, row-major, in -1..=1.
+///
+/// The picture is squashed to a square by [`resize`], and its 8-bit values become
+/// `(x / 255 - 0.5) / 0.5`, as `SiglipImageProcessor` of the reference does.
+pub fn preprocess(picture: &RgbImage, size: usize) -> Vec<f32> {
+    let square = resize(picture, size);
+    (0..3)
+        .flat_map(|channel| square.pixels().map(move |pixel| pixel[channel]))
+        .map(|value| (f32::from(value) / 255.0 - 0.5) / 0.5)
+        .collect()
+}

@@ -1,0 +1,180 @@
+//! Prefill and cached decoding of a batch of prompts.
+
+use burn::tensor::{Int, Tensor, TensorData};
+use paligemma_gemma::KvCache;
+use paligemma_nn::{NnBackend, PrefixMask, TokenKind};
+
+use crate::Model;
+
+/// What one row of a batch begins with.
+#[derive(Clone, Debug)]
+pub struct Prompt<B: NnBackend> {
+    /// Features of all its pictures, `[1, N, D]`; `N` may be zero and differ between rows.
+    pub features: Tensor<B, 3>,
+    /// Text tokens, from `<bos>` to the newline.
+    pub text: Vec<u32>,
+}
+
+/// A batch of prompts being continued: its mask, its cache and the logits of the next tokens.
+///
+/// Rows are padded between their pictures and their text and after it; padding is never attended
+/// to and holds no position, so every row is what it would be alone.
+#[derive(Debug)]
+pub struct Session<'m, B: NnBackend> {
+    model: &'m Model<B>,
+    mask: PrefixMask,
+    cache: KvCache<B>,
+    logits: Tensor<B, 2>,
+}
+
+impl<'m, B: NnBackend> Session<'m, B> {
+    /// Reads all prompts in one pass, with room for `max_new_tokens` more tokens.
+    ///
+    /// # Panics
+    /// If there is no prompt, or a prompt has no text.
+    pub fn prefill(model: &'m Model<B>, prompts: &[Prompt<B>], max_new_tokens: usize) -> Self {
+        let (embeds, mask) = embed(model, prompts);
+        let mut cache = model.language_model().cache(prompts.len(), mask.len() + max_new_tokens);
+        let hidden = model.language_model().forward(embeds, &mask, Some(&mut cache));
+        let logits = next_logits(model, hidden, &last_slots(prompts));
+        Self { model, mask, cache, logits }
+    }
+
+    /// Logits of each row's next token, in f32.
+    ///
+    /// # Shapes
+    /// - output: `[B, V]`
+    pub fn logits(&self) -> Tensor<B, 2> {
+        self.logits.clone()
+    }
+
+    /// Tokens that still fit.
+    pub fn remaining(&self) -> usize {
+        self.cache.capacity() - self.cache.len()
+    }
+
+    /// Appends one token to every row.
+    ///
+    /// # Panics
+    /// If there is not one token per row, or no room is left.
+    pub fn advance(&mut self, tokens: &[u32]) {
+        let device = self.logits.device();
+        self.mask.push(TokenKind::Suffix);
+        let embeds = self.model.language_model().embed(ids(&[tokens], tokens.len(), &device));
+        let hidden = self.model.language_model().forward(embeds, &self.mask, Some(&mut self.cache));
+        self.logits = next_logits(self.model, hidden, &vec![0; tokens.len()]);
+    }
+
+    /// The same state for several continuations of its only row.
+    ///
+    /// # Panics
+    /// If the session has more than one row.
+    pub fn fork(&self, rows: usize) -> Self {
+        Self {
+            model: self.model,
+            mask: PrefixMask::new(vec![self.mask.rows()[0].clone(); rows]),
+            cache: self.cache.repeat(rows),
+            logits: self.logits.clone().repeat_dim(0, rows),
+        }
+    }
+
+    /// Log-probabilities of given continuations, one list of tokens per row, in one pass.
+    ///
+    /// # Panics
+    /// If there is not one non-empty list per row, or the longest does not fit.
+    pub fn log_probabilities(mut self, suffixes: &[Vec<u32>]) -> Vec<Vec<f32>> {
+        let device = self.logits.device();
+        let longest = suffixes.iter().map(Vec::len).max().unwrap_or(0);
+        let known = longest - 1;
+        let mut logits = self.logits.clone().unsqueeze_dim::<3>(1);
+        if known > 0 {
+            // Rows that end earlier carry their last token on; what follows it is not read.
+            (0..known).for_each(|_| self.mask.push(TokenKind::Suffix));
+            let shifted: Vec<Vec<u32>> = suffixes
+                .iter()
+                .map(|suffix| (0..known).map(|i| suffix[i.min(suffix.len() - 1)]).collect())
+                .collect();
+            let rows: Vec<&[u32]> = shifted.iter().map(Vec::as_slice).collect();
+            let embeds = self.model.language_model().embed(ids(&rows, suffixes.len(), &device));
+            let decoder = self.model.language_model();
+            let hidden = decoder.forward(embeds, &self.mask, Some(&mut self.cache));
+            logits = Tensor::cat(vec![logits, decoder.logits(hidden)], 1);
+        }
+        let chosen: Vec<i64> = suffixes
+            .iter()
+            .flat_map(|s| (0..longest).map(|i| i64::from(s[i.min(s.len() - 1)])))
+            .collect();
+        let shape = [suffixes.len(), longest, 1];
+        let chosen = Tensor::<B, 3, Int>::from_data(TensorData::new(chosen, shape), &device);
+        let all = burn::tensor::activation::log_softmax(logits, 2).gather(2, chosen);
+        let values: Vec<f32> = all.into_data().iter::<f32>().collect();
+        let rows = values.chunks(longest).zip(suffixes);
+        rows.map(|(values, suffix)| values[..suffix.len()].to_vec()).collect()
+    }
+}
+
+/// Rows of token ids as one tensor, `[B, L]`.
+fn ids<B: NnBackend>(rows: &[&[u32]], batch: usize, device: &B::Device) -> Tensor<B, 2, Int> {
+    let ids: Vec<i64> = rows.iter().flat_map(|row| row.iter().map(|&id| i64::from(id))).collect();
+    let length = ids.len() / batch;
+    Tensor::from_data(TensorData::new(ids, [batch, length]), device)
+}
+
+/// Embeddings and mask of padded prompts: pictures, padding, text, padding.
+fn embed<B: NnBackend>(model: &Model<B>, prompts: &[Prompt<B>]) -> (Tensor<B, 3>, PrefixMask) {
+    let pictures = prompts.iter().map(|prompt| prompt.features.dims()[1]).max().unwrap_or(0);
+    let longest = prompts.iter().map(|prompt| prompt.text.len()).max().unwrap_or(0);
+    let padded = prompts.iter().map(|prompt| {
+        let [_, count, width] = prompt.features.dims();
+        let options = (&prompt.features.device(), prompt.features.dtype());
+        let padding = Tensor::zeros([1, pictures - count, width], options);
+        if count == pictures {
+            prompt.features.clone()
+        } else {
+            Tensor::cat(vec![prompt.features.clone(), padding], 1)
+        }
+    });
+    let features = Tensor::cat(padded.collect(), 0);
+    let text: Vec<Vec<u32>> = prompts
+        .iter()
+        .map(|prompt| prompt.text.iter().copied().chain(std::iter::repeat(0)).take(longest).collect())
+        .collect();
+    let rows: Vec<&[u32]> = text.iter().map(Vec::as_slice).collect();
+    let text = ids(&rows, prompts.len(), &features.device());
+    let kinds = prompts.iter().map(|prompt| {
+        let run = |count: usize, kind| std::iter::repeat_n(kind, count);
+        let (count, length) = (prompt.features.dims()[1], prompt.text.len());
+        run(count, TokenKind::Prefix)
+            .chain(run(pictures - count, TokenKind::Pad))
+            .chain(run(length, TokenKind::Prefix))
+            .chain(run(longest - length, TokenKind::Pad))
+            .collect()
+    });
+    let mask = PrefixMask::new(kinds.collect());
+    let embeds = if pictures == 0 {
+        model.language_model().embed(text)
+    } else {
+        model.embed(features, text)
+    };
+    (embeds, mask)
+}
+
+/// Where each row's prompt ends.
+fn last_slots<B: NnBackend>(prompts: &[Prompt<B>]) -> Vec<usize> {
+    let pictures = prompts.iter().map(|prompt| prompt.features.dims()[1]).max().unwrap_or(0);
+    prompts.iter().map(|prompt| pictures + prompt.text.len() - 1).collect()
+}
+
+/// Logits after the given slot of each row: only these meet the head.
+fn next_logits<B: NnBackend>(
+    model: &Model<B>,
+    hidden: Tensor<B, 3>,
+    slots: &[usize],
+) -> Tensor<B, 2> {
+    let [batch, length, width] = hidden.dims();
+    let flat = slots.iter().enumerate().map(|(row, slot)| (row * length + slot) as i64);
+    let data = TensorData::new(flat.collect::<Vec<_>>(), [batch]);
+    let slots = Tensor::<B, 1, Int>::from_data(data, &hidden.device());
+    let rows = hidden.reshape([batch * length, width]).select(0, slots);
+    model.language_model().logits(rows.unsqueeze_dim(0)).squeeze_dim(0)
+}

@@ -1,0 +1,208 @@
+//! `ci`: every check of the workspace, cheapest first, each timed, stopping at the first failure.
+
+use std::io::{self, Write};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+
+use crate::workspace::{self, Result, WITH_DEV, cargo, cargo_workspace};
+use crate::{conformance, layers, tidy};
+
+/// Arguments of `ci`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Run this stage alone
+    #[arg(long, value_enum, value_name = "NAME")]
+    stage: Option<Stage>,
+    /// Print what each stage runs, and run nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Args {
+    /// One stage, run in earnest.
+    pub(crate) fn only(stage: Stage) -> Self {
+        Self { stage: Some(stage), dry_run: false }
+    }
+}
+
+/// The stages, in the order in which they run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Stage {
+    /// Formatting
+    Fmt,
+    /// House rules
+    Tidy,
+    /// Directions of dependencies
+    Layers,
+    /// Lints, every target and backend
+    Clippy,
+    /// Unit, golden, end-to-end and documentation tests
+    Test,
+    /// Documentation without a broken link
+    Docs,
+    /// Every device against the references
+    Conformance,
+}
+
+/// What a stage does: a command of its own, or another verb of this program.
+enum Work {
+    Command(Command),
+    Verb(&'static str, fn() -> Result),
+}
+
+impl Stage {
+    fn name(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
+
+    fn work(self) -> Work {
+        match self {
+            Self::Fmt => Work::Command(cargo(["fmt", "--all", "--check"])),
+            Self::Tidy => Work::Verb("tidy", tidy::run),
+            Self::Layers => Work::Verb("layers", layers::run),
+            Self::Clippy => {
+                let mut command = cargo_workspace("clippy");
+                command.args(["--all-targets", "--", "-D", "warnings"]);
+                Work::Command(command)
+            }
+            Self::Test => Work::Command(cargo_workspace("test")),
+            Self::Docs => {
+                let mut command = cargo_workspace("doc");
+                // Libraries alone: the binary `paligemma` would write over the library's pages.
+                command.args(["--no-deps", "--lib", WITH_DEV]).env("RUSTDOCFLAGS", "-D warnings");
+                Work::Command(command)
+            }
+            Self::Conformance => Work::Verb("conformance", || {
+                conformance::run(&conformance::Args::required(conformance::DEVICES))
+            }),
+        }
+    }
+
+    fn shown(self) -> String {
+        match self.work() {
+            Work::Command(command) => workspace::shown(&command),
+            Work::Verb("conformance", _) => {
+                let devices = conformance::DEVICES;
+                format!("cargo xtask conformance --device {devices} --require {devices}")
+            }
+            Work::Verb(verb, _) => format!("cargo xtask {verb}"),
+        }
+    }
+
+    fn run(self) -> Result {
+        match self.work() {
+            Work::Command(mut command) => workspace::run(&mut command),
+            Work::Verb(_, verb) => verb(),
+        }
+    }
+}
+
+/// Runs, or shows, the stages asked for.
+///
+/// # Errors
+/// The first stage that fails, in its own words.
+pub(crate) fn run(args: &Args) -> Result {
+    let one = args.stage.map(|stage| [stage]);
+    let stages = one.as_ref().map_or(Stage::value_variants(), |one| one);
+    if args.dry_run {
+        for stage in stages {
+            println!("{:<12} {}", stage.name(), stage.shown());
+        }
+        return Ok(());
+    }
+    execute(stages, &mut io::stdout(), Stage::run)
+}
+
+/// Runs `stage` for each of `stages` until one fails, and reports on `out`.
+fn execute(stages: &[Stage], out: &mut impl Write, run: impl Fn(Stage) -> Result) -> Result {
+    let mut times = Vec::new();
+    let mut outcome = Ok(());
+    for &stage in stages {
+        say(out, &format!("ci: {} runs {}", stage.name(), stage.shown()));
+        let start = Instant::now();
+        outcome = run(stage);
+        times.push(start.elapsed());
+        let word = if outcome.is_ok() { "passed" } else { "FAILED" };
+        say(out, &format!("ci: {} {word} in {}", stage.name(), seconds(start.elapsed())));
+        if outcome.is_err() {
+            break;
+        }
+    }
+    say(out, &summary(stages, &times, outcome.is_ok()));
+    outcome
+}
+
+/// The closing table: a line for each stage, then one for all of them. `times` has one entry for
+/// each stage that ran; only the last of those can have failed.
+fn summary(stages: &[Stage], times: &[Duration], passed: bool) -> String {
+    let mut lines = vec!["ci: summary".to_owned()];
+    for (index, stage) in stages.iter().enumerate() {
+        let failed = !passed && index + 1 == times.len();
+        let (word, time) = match times.get(index) {
+            Some(time) if failed => ("FAILED", seconds(*time)),
+            Some(time) => ("passed", seconds(*time)),
+            None => ("not run", String::new()),
+        };
+        lines.push(format!("  {:<12} {word:<8} {time:>9}", stage.name()).trim_end().to_owned());
+    }
+    let word = if passed { "passed" } else { "FAILED" };
+    lines.push(format!("  {:<12} {word:<8} {:>9}", "all", seconds(times.iter().sum())));
+    lines.join("\n")
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+/// Writes a line at once, so that it stands in order among the output of the commands.
+fn say(out: &mut impl Write, line: &str) {
+    // A closed pipe must not hide the stage's own outcome.
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stages_run_in_order_and_stop_at_the_first_failure() {
+        let ran = std::cell::RefCell::new(Vec::new());
+        let mut out = Vec::new();
+        let outcome = execute(Stage::value_variants(), &mut out, |stage| {
+            ran.borrow_mut().push(stage);
+            if stage == Stage::Layers { Err("an edge too many".to_owned()) } else { Ok(()) }
+        });
+        assert_eq!(outcome, Err("an edge too many".to_owned()));
+        assert_eq!(*ran.borrow(), [Stage::Fmt, Stage::Tidy, Stage::Layers]);
+        let text = String::from_utf8(out).unwrap();
+        let (stages, closing) = text.split_once("ci: summary\n").unwrap();
+        assert!(stages.contains("ci: tidy passed in ") && stages.contains("ci: layers FAILED in "));
+        let closing: Vec<Vec<&str>> =
+            closing.lines().map(|line| line.split_whitespace().take(2).collect()).collect();
+        assert_eq!(closing[1..4], [["tidy", "passed"], ["layers", "FAILED"], ["clippy", "not"]]);
+        assert_eq!(closing.last().unwrap(), &["all", "FAILED"]);
+    }
+
+    #[test]
+    fn all_stages_passing_is_said_once_for_each_and_once_for_all() {
+        let mut out = Vec::new();
+        execute(Stage::value_variants(), &mut out, |_| Ok(())).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let stages = Stage::value_variants().len();
+        assert_eq!(text.matches(" passed in ").count(), stages);
+        assert_eq!(text.matches(" passed  ").count(), stages + 1);
+        assert!(!text.contains("FAILED") && !text.contains("not run"));
+    }
+
+    #[test]
+    fn stages_that_compile_share_profile_members_and_features() {
+        let shared = format!("--release --workspace --features {}", workspace::FEATURES);
+        for stage in [Stage::Clippy, Stage::Test, Stage::Docs] {
+            assert!(stage.shown().contains(&shared), "{}", stage.shown());
+        }
+        assert!(Stage::Clippy.shown().ends_with("--all-targets -- -D warnings"));
+        assert!(Stage::Docs.shown().starts_with("RUSTDOCFLAGS='-D warnings' cargo doc "));
+    }
+}

@@ -1,0 +1,56 @@
+//! `cargo xtask VERB`: reads the verb and hands it to the module of the same name.
+
+mod ci;
+mod conformance;
+mod device_bundle;
+mod golden;
+mod layers;
+mod pocket;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Chores of the workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Verb {
+    /// Run every check, cheapest first, and stop at the first that fails
+    Ci(ci::Args),
+    /// Run the tests of the whole workspace, as `ci --stage test` does
+    Test,
+    /// Compare every device with the references, case by case
+    Conformance(conformance::Args),
+    /// Make the golden files again, or prove that they are what the manifest says
+    Golden(golden::Args),
+    /// Prove that the workspace's dependencies run one way
+    Layers,
+    /// Prove the house rules on every file: docs, lengths, leftovers, links
+    Tidy,
+    /// Make, train or evaluate the embedded model
+    Pocket(pocket::Args),
+    /// Build one stripped conformance binary for a machine with a GPU
+    DeviceBundle(device_bundle::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Verb::parse() {
+        Verb::Ci(args) => ci::run(&args),
+        Verb::Test => ci::run(&ci::Args::only(ci::Stage::Test)),
+        Verb::Conformance(args) => conformance::run(&args),
+        Verb::Golden(args) => golden::run(&args),
+        Verb::Layers => layers::run(),
+        Verb::Tidy => tidy::run(),
+        Verb::Pocket(args) => pocket::run(&args),
+        Verb::DeviceBundle(args) => device_bundle::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
