@@ -80,7 +80,8 @@ impl Checkpoint {
     }
 
     fn new(tensors: Vec<SourceTensor>) -> Self {
-        let layout = Layout::detect(tensors.iter().map(|tensor| tensor.name.as_str()));
+        let names: Vec<_> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+        let layout = Layout::detect(&names);
         let mut checkpoint = Self { layout, tensors: BTreeMap::new(), strays: Vec::new() };
         for tensor in tensors {
             // No two names of one layout share a path: each rule only replaces a beginning.
@@ -116,5 +117,24 @@ impl SourceTensor {
             TensorBytes::from_bytes_vec(self.data.to_vec())
         };
         TensorData::from_bytes(bytes, self.shape.clone(), self.dtype).convert_dtype(dtype)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_of_the_files_type_stay_in_the_file() {
+        let data = Bytes::from(vec![0_u8; 64]);
+        let tensor = SourceTensor {
+            name: "weight".to_owned(),
+            path: "file".into(),
+            dtype: DType::BF16,
+            shape: vec![4, 8],
+            data: data.clone(),
+        };
+        assert_eq!(tensor.data(DType::BF16).bytes.as_ptr(), data.as_ptr());
+        assert_ne!(tensor.data(DType::F32).bytes.as_ptr(), data.as_ptr());
     }
 }

@@ -62,8 +62,8 @@ impl Layout {
     /// Chosen once for the whole checkpoint, as the layout that fits most names: one program
     /// wrote all of them, and a stray tensor must not change how the others are read. Of equals
     /// the first in [`LAYOUTS`] is taken; where the names leave a choice, both read them alike.
-    pub fn detect<'a>(names: impl Iterator<Item = &'a str> + Clone) -> &'static Self {
-        let fits = |layout: &Self| names.clone().filter(|name| layout.fits(name)).count();
+    pub fn detect(names: &[&str]) -> &'static Self {
+        let fits = |layout: &Self| names.iter().filter(|name| layout.fits(name)).count();
         let [first, others @ ..] = &LAYOUTS;
         let start = (first, fits(first));
         let keep_most = |best: (&'static Self, usize), layout: &'static Self| {
@@ -109,7 +109,10 @@ mod tests {
     fn every_layout_is_recognised_and_reversible() {
         for layout in &LAYOUTS {
             let names = PATHS.map(|path| layout.file_name(path).unwrap());
-            assert_eq!(Layout::detect(names.iter().map(String::as_str)), layout);
+            assert_eq!(
+                Layout::detect(&names.iter().map(String::as_str).collect::<Vec<_>>()),
+                layout
+            );
             for (path, name) in PATHS.iter().zip(&names) {
                 assert_eq!(layout.module_path(name).as_deref(), Some(*path));
             }
@@ -121,7 +124,7 @@ mod tests {
         let layout = &LAYOUTS[3];
         let mut names: Vec<_> = PATHS.iter().map(|path| layout.file_name(path).unwrap()).collect();
         names.push("vision_tower.vision_model.stray".to_owned());
-        assert_eq!(Layout::detect(names.iter().map(String::as_str)), layout);
+        assert_eq!(Layout::detect(&names.iter().map(String::as_str).collect::<Vec<_>>()), layout);
         assert_eq!(layout.module_path("vision_tower.vision_model.stray"), None);
     }
 }

@@ -202,7 +202,8 @@ fn is_head(checkpoint: &Checkpoint, tensor: &SourceTensor) -> bool {
 /// A copy of the embedding as output head says nothing new; another matrix would be lost.
 fn tied_head(checkpoint: &Checkpoint, head: &SourceTensor) -> Result<Ignored, LoadError> {
     let same = |embedding: &SourceTensor| {
-        (embedding.dtype, &embedding.shape, &embedding.data) == (head.dtype, &head.shape, &head.data)
+        (embedding.dtype, &embedding.shape, &embedding.data)
+            == (head.dtype, &head.shape, &head.data)
     };
     if checkpoint.tensors.get(EMBEDDING).is_some_and(same) {
         return Ok(Ignored { file_name: head.name.clone(), reason: "equals the token embedding" });

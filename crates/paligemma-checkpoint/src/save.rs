@@ -128,9 +128,7 @@ fn collect<B: Backend, M: Module<B>>(
             .ok_or_else(|| SaveError::Name { path: tensor.name.clone() })?;
     }
     // Wider types first, so that every tensor is aligned to its elements when mapped.
-    tensors.sort_by(|a, b| {
-        b.dtype.size().cmp(&a.dtype.size()).then_with(|| a.name.cmp(&b.name))
-    });
+    tensors.sort_by(|a, b| b.dtype.size().cmp(&a.dtype.size()).then_with(|| a.name.cmp(&b.name)));
     Ok(tensors)
 }
 

@@ -184,7 +184,8 @@ fn open_shards(index: &Path) -> Result<Vec<SourceTensor>, SourceError> {
         if let Some(tensor) = names.iter().find(|name| holds(name).is_err()) {
             return Err(SourceError::MissingFromShard { shard, tensor: (*tensor).to_owned() });
         }
-        if let Some(tensor) = found.iter().find(|t| names.binary_search(&t.name.as_str()).is_err()) {
+        if let Some(tensor) = found.iter().find(|t| names.binary_search(&t.name.as_str()).is_err())
+        {
             return Err(SourceError::NotInIndex { shard, tensor: tensor.name.clone() });
         }
         tensors.extend(found);
@@ -194,8 +195,8 @@ fn open_shards(index: &Path) -> Result<Vec<SourceTensor>, SourceError> {
 
 /// The tensors that an index lists, each with the file name of its shard.
 pub(crate) fn read_index(index: &Path) -> Result<BTreeMap<String, String>, SourceError> {
-    let text = fs::read(index)
-        .map_err(|source| SourceError::Read { path: index.to_owned(), source })?;
+    let text =
+        fs::read(index).map_err(|source| SourceError::Read { path: index.to_owned(), source })?;
     let Index { weight_map: UniqueMap(placed) } = serde_json::from_slice(&text)
         .map_err(|source| SourceError::Names { path: index.to_owned(), source })?;
     // A name with separators could reach any file of the machine.
@@ -232,8 +233,11 @@ fn refuse_stray_shards(
 fn map(path: &Path) -> Result<Bytes, SourceError> {
     let failed = |source| SourceError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
-    #[expect(unsafe_code, reason = "a mapped file must not change while it is in use: this crate \
-        never writes in place, and replaces files by renaming")]
+    #[expect(
+        unsafe_code,
+        reason = "a mapped file must not change while it is in use: this crate \
+        never writes in place, and replaces files by renaming"
+    )]
     let map = unsafe { Mmap::map(&file) }.map_err(failed)?;
     Ok(Bytes::from_owner(map))
 }

@@ -54,9 +54,10 @@ impl<B: NnBackend> KvCache<B> {
     pub fn repeat(&self, batch: usize) -> Self {
         assert_eq!(self.batch, 1, "only a cache of one row can be repeated");
         let repeat = |layer: &LayerCache<B>| LayerCache {
-            buffers: layer.buffers.clone().map(|buffers| {
-                buffers.map(|buffer| buffer.repeat_dim(0, batch))
-            }),
+            buffers: layer
+                .buffers
+                .clone()
+                .map(|buffers| buffers.map(|buffer| buffer.repeat_dim(0, batch))),
             ..*layer
         };
         Self { layers: self.layers.iter().map(repeat).collect(), batch }

@@ -62,7 +62,8 @@ impl<B: NnBackend> Attention<B> {
         cache: Option<&mut LayerCache<B>>,
     ) -> Tensor<B, 3> {
         let [batch, length, _] = x.dims();
-        let split = |x: Tensor<B, 3>| x.reshape([batch as i64, length as i64, -1, self.head_dim as i64]);
+        let split =
+            |x: Tensor<B, 3>| x.reshape([batch as i64, length as i64, -1, self.head_dim as i64]);
         let query = pass.rotary.forward(split(self.q_proj.forward(x.clone())));
         let key = pass.rotary.forward(split(self.k_proj.forward(x.clone())));
         let value = split(self.v_proj.forward(x));

@@ -145,8 +145,6 @@ impl PrefixMask {
     ) -> Option<Tensor<B, 3, Bool>> {
         let shape = [self.rows.len(), queries.len(), self.len()];
         let masked: Vec<bool> = self.attend(queries).into_iter().map(|attends| !attends).collect();
-        masked
-            .contains(&true)
-            .then(|| Tensor::from_data(TensorData::new(masked, shape), device))
+        masked.contains(&true).then(|| Tensor::from_data(TensorData::new(masked, shape), device))
     }
 }

@@ -20,12 +20,7 @@ impl<B: NnBackend> RotaryTable<B> {
     /// `head_dim` (even) and base `theta`: angle `i` is `position * theta^(-2 i / head_dim)`.
     ///
     /// Source: transformers 5.23.0 `modeling_gemma.py`, `GemmaRotaryEmbedding`.
-    pub fn new(
-        positions: &[Vec<usize>],
-        head_dim: usize,
-        theta: f64,
-        device: &B::Device,
-    ) -> Self {
+    pub fn new(positions: &[Vec<usize>], head_dim: usize, theta: f64, device: &B::Device) -> Self {
         let half = head_dim / 2;
         let length = positions.first().map_or(0, Vec::len);
         let frequencies: Vec<f64> =

@@ -1,5 +1,6 @@
 //! Writes a sheet of scenes as a PNG to the path given and prints what each of them says.
 
+use std::hint::black_box;
 use std::time::Instant;
 
 use image::{RgbImage, imageops};
@@ -39,8 +40,8 @@ fn time_generation() {
     };
     let scenes: Vec<Scene> = (0..count).map(|seed| Scene::generate(seed, 1..=4)).collect();
     let mut rng = ChaCha8Rng::seed_from_u64(0);
-    clock("generate", &mut |seed| drop(Scene::generate(seed, 1..=4)));
-    clock("render", &mut |seed| drop(scenes[seed as usize].render()));
-    clock("examples", &mut |seed| drop(task::examples(&scenes[seed as usize], &mut rng)));
-    clock("patches", &mut |seed| drop(patches::patch_targets(&scenes[seed as usize], 14)));
+    clock("generate", &mut |seed| drop(black_box(Scene::generate(seed, 1..=4))));
+    clock("render", &mut |seed| drop(black_box(scenes[seed as usize].render()));
+    clock("examples", &mut |seed| drop(black_box(task::examples(&scenes[seed as usize], &mut rng)));
+    clock("patches", &mut |seed| drop(black_box(patches::patch_targets(&scenes[seed as usize], 14)));
 }

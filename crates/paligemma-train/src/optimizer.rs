@@ -51,7 +51,8 @@ impl<B: AutodiffBackend, M: AutodiffModule<B>> MixedOptimizer<B, M> {
     /// One step down the gradients of a loss, both rates times `factor`.
     pub fn step(&mut self, module: M, mut gradients: B::Gradients, factor: f64) -> M {
         let others = GradientsParams::from_params::<B, M>(&mut gradients, &module, &self.others);
-        let matrices = GradientsParams::from_params::<B, M>(&mut gradients, &module, &self.matrices);
+        let matrices =
+            GradientsParams::from_params::<B, M>(&mut gradients, &module, &self.matrices);
         let module = self.adamw.step(self.config.adamw * factor, module, others);
         match self.config.muon {
             Some(rate) => self.muon.step(rate * factor, module, matrices),
@@ -81,7 +82,11 @@ impl<B: AutodiffBackend, M: AutodiffModule<B>> MixedOptimizer<B, M> {
 
 type Recorder = NamedMpkFileRecorder<FullPrecisionSettings>;
 
-fn write<B: Backend, R: Record<B>>(record: R, stem: &Path, name: &str) -> Result<(), RecorderError> {
+fn write<B: Backend, R: Record<B>>(
+    record: R,
+    stem: &Path,
+    name: &str,
+) -> Result<(), RecorderError> {
     use burn::record::Recorder as _;
     Recorder::default().record(record, stem.with_extension(name))
 }

@@ -1,8 +1,41 @@
 //! PaliGemma: pictures and prompts to text, boxes and scores.
+//!
+//! [`PaliGemma`] answers on a device chosen at run time; [`Model`] and [`Session`] are the same
+//! model generic over burn backends, for those who choose one at compile time.
+//!
+//! ```
+//! use paligemma::{DeviceSpec, Dtype, PaliGemma, image::RgbImage};
+//!
+//! # fn main() -> Result<(), paligemma::Error> {
+//! let model = PaliGemma::pocket(DeviceSpec::Auto, Dtype::Auto)?; // or PaliGemma::open(folder, ..)
+//! let picture = RgbImage::new(112, 112);
+//! println!("{}", model.caption(&picture, "en")?);
+//! for found in model.detect(&picture, &["red circle"])? {
+//!     println!("{} at {}, {}", found.label, found.x0, found.y0);
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
+mod device;
+mod engine;
+mod error;
+mod generation;
 mod model;
+mod pipeline;
+mod pocket;
+mod sampling;
 mod session;
+pub mod tasks;
 
+pub use device::{DeviceError, DeviceSpec, DeviceStatus, DeviceWork};
+pub use engine::Dtype;
+pub use error::Error;
+pub use generation::{Answer, FinishReason, Options, Request, Scene, Stream, Usage};
 pub use model::{Model, Projector};
 pub use paligemma_nn::NnBackend;
+pub use paligemma_processor::image;
+pub use pipeline::{Candidate, PaliGemma};
+pub use sampling::Sampling;
 pub use session::{Prompt, Session};
+pub use tasks::DetectedBox;

@@ -137,7 +137,9 @@ fn embed<B: NnBackend>(model: &Model<B>, prompts: &[Prompt<B>]) -> (Tensor<B, 3>
     let features = Tensor::cat(padded.collect(), 0);
     let text: Vec<Vec<u32>> = prompts
         .iter()
-        .map(|prompt| prompt.text.iter().copied().chain(std::iter::repeat(0)).take(longest).collect())
+        .map(|prompt| {
+            prompt.text.iter().copied().chain(std::iter::repeat(0)).take(longest).collect()
+        })
         .collect();
     let rows: Vec<&[u32]> = text.iter().map(Vec::as_slice).collect();
     let text = ids(&rows, prompts.len(), &features.device());

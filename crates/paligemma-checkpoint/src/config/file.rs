@@ -1,5 +1,7 @@
 //! The published `config.json`: the mirror of its fields, and the way from and to it.
 
+use std::fmt::Display;
+
 use paligemma_gemma::GemmaConfig;
 use paligemma_siglip::SiglipConfig;
 use serde::Deserialize;
@@ -37,8 +39,8 @@ struct SectionKind {
 
 #[derive(Deserialize)]
 struct File {
-    text_config: Text,
-    vision_config: Vision,
+    text_config: TextSection,
+    vision_config: VisionSection,
     image_token_index: u32,
     projection_dim: Option<usize>,
     bos_token_id: Option<u32>,
@@ -48,7 +50,7 @@ struct File {
 }
 
 #[derive(Deserialize)]
-struct Text {
+struct TextSection {
     vocab_size: usize,
     hidden_size: usize,
     intermediate_size: usize,
@@ -74,7 +76,7 @@ struct Rope {
 }
 
 #[derive(Deserialize)]
-struct Vision {
+struct VisionSection {
     hidden_size: usize,
     intermediate_size: usize,
     num_hidden_layers: usize,
@@ -99,7 +101,7 @@ pub(super) fn parse(json: &str) -> Result<PaliGemmaConfig, ConfigError> {
     // The reference sizes the projector by the vision section's copy of the same number.
     if let Some(found) = vision_projection.filter(|found| *found != projection_dim) {
         let expected = projection_dim.to_string();
-        return Err(value("vision_config.projection_dim", found, expected));
+        return Err(value("vision_config.projection_dim", &found, expected));
     }
     Ok(PaliGemmaConfig {
         vision: vision_config(&file.vision_config),
@@ -181,7 +183,7 @@ fn check_kind(kind: Kind) -> Result<(), ConfigError> {
 
 /// Refuses settings under which the reference would compute something else than we do.
 fn check_computed(file: &File) -> Result<(), ConfigError> {
-    let Text { hidden_act, hidden_activation, .. } = &file.text_config;
+    let TextSection { hidden_act, hidden_activation, .. } = &file.text_config;
     // The older field holds "gelu" in the first files; the reference reads that as the tanh form.
     let legacy = hidden_activation.is_none() && hidden_act.as_deref() == Some("gelu");
     let text_activation = hidden_activation.as_ref().or(hidden_act.as_ref());
@@ -194,7 +196,7 @@ fn check_computed(file: &File) -> Result<(), ConfigError> {
     let rope_type = rope.and_then(|rope| rope.rope_type.as_deref()).unwrap_or("default");
     if rope_type != "default" {
         let expected = "`default`".to_owned();
-        return Err(value("text_config.rope_parameters.rope_type", rope_type, expected));
+        return Err(value("text_config.rope_parameters.rope_type", &rope_type, expected));
     }
     if let Some(scaling) = &file.text_config.rope_scaling {
         return Err(value("text_config.rope_scaling", scaling, "null".to_owned()));
@@ -207,7 +209,7 @@ fn check_computed(file: &File) -> Result<(), ConfigError> {
     ];
     for (field, found, expected) in flags {
         if let Some(found) = found.filter(|found| *found != expected) {
-            return Err(value(field, found, expected.to_string()));
+            return Err(value(field, &found, expected.to_string()));
         }
     }
     Ok(())
@@ -216,13 +218,13 @@ fn check_computed(file: &File) -> Result<(), ConfigError> {
 fn check_activation(field: &'static str, found: Option<&String>) -> Result<(), ConfigError> {
     match found {
         Some(found) if found != ACTIVATION => {
-            Err(value(field, format!("`{found}`"), format!("`{ACTIVATION}`")))
+            Err(value(field, &format!("`{found}`"), format!("`{ACTIVATION}`")))
         }
         _ => Ok(()),
     }
 }
 
-fn text_config(text: Text) -> GemmaConfig {
+fn text_config(text: TextSection) -> GemmaConfig {
     let rope_theta = text.rope_parameters.and_then(|rope| rope.rope_theta).or(text.rope_theta);
     GemmaConfig {
         vocab_size: text.vocab_size,
@@ -238,7 +240,7 @@ fn text_config(text: Text) -> GemmaConfig {
     }
 }
 
-fn vision_config(vision: &Vision) -> SiglipConfig {
+fn vision_config(vision: &VisionSection) -> SiglipConfig {
     SiglipConfig {
         hidden_size: vision.hidden_size,
         intermediate_size: vision.intermediate_size,
@@ -251,6 +253,6 @@ fn vision_config(vision: &Vision) -> SiglipConfig {
     }
 }
 
-fn value(field: &'static str, found: impl ToString, expected: String) -> ConfigError {
+fn value(field: &'static str, found: &dyn Display, expected: String) -> ConfigError {
     ConfigError::Value { field, found: found.to_string(), expected }
 }

@@ -1,5 +1,7 @@
 //! What the numbers of a configuration must satisfy, alone and together.
 
+use std::fmt::Display;
+
 use super::{ConfigError, PaliGemmaConfig};
 
 /// Above any published model by an order of magnitude, and far below where a product of sizes
@@ -21,7 +23,7 @@ pub(super) fn check(config: &PaliGemmaConfig) -> Result<(), ConfigError> {
     let vocabulary = config.text.vocab_size;
     for (field, token) in tokens {
         let expected = || format!("less than text_config.vocab_size ({vocabulary})");
-        require((token as usize) < vocabulary, field, token, expected)?;
+        require((token as usize) < vocabulary, field, &token, expected)?;
     }
     Ok(())
 }
@@ -46,10 +48,10 @@ fn check_ranges(config: &PaliGemmaConfig) -> Result<(), ConfigError> {
     ];
     for (field, found, limit) in sizes {
         let expected = || format!("between 1 and {limit}");
-        require((1..=limit).contains(&found), field, found, expected)?;
+        require((1..=limit).contains(&found), field, &found, expected)?;
     }
     let channels = vision.num_channels;
-    require(channels == 3, "vision_config.num_channels", channels, || "3 (RGB)".to_owned())
+    require(channels == 3, "vision_config.num_channels", &channels, || "3 (RGB)".to_owned())
 }
 
 fn check_relations(config: &PaliGemmaConfig) -> Result<(), ConfigError> {
@@ -72,11 +74,11 @@ fn check_relations(config: &PaliGemmaConfig) -> Result<(), ConfigError> {
     ];
     for (field, found, of, unit) in multiples {
         let expected = || format!("a multiple of {of} ({unit})");
-        require(found.is_multiple_of(unit), field, found, expected)?;
+        require(found.is_multiple_of(unit), field, &found, expected)?;
     }
     let (projection, width) = (config.projection_dim, text.hidden_size);
     let expected = || format!("text_config.hidden_size ({width})");
-    require(projection == width, "projection_dim", projection, expected)
+    require(projection == width, "projection_dim", &projection, expected)
 }
 
 fn check_constants(config: &PaliGemmaConfig) -> Result<(), ConfigError> {
@@ -87,7 +89,7 @@ fn check_constants(config: &PaliGemmaConfig) -> Result<(), ConfigError> {
     ];
     for (field, found) in constants {
         let sound = found.is_finite() && found > 0.0;
-        require(sound, field, found, || "finite and above 0".to_owned())?;
+        require(sound, field, &found, || "finite and above 0".to_owned())?;
     }
     Ok(())
 }
@@ -95,7 +97,7 @@ fn check_constants(config: &PaliGemmaConfig) -> Result<(), ConfigError> {
 fn require(
     holds: bool,
     field: &'static str,
-    found: impl ToString,
+    found: &dyn Display,
     expected: impl Fn() -> String,
 ) -> Result<(), ConfigError> {
     if holds {

@@ -6,7 +6,9 @@ use std::path::Path;
 use paligemma_checkpoint::{Checkpoint, SourceError};
 use serde_json::{Value, json};
 
-use crate::support::{assert_says, copy, golden, message, published_weights, safetensors_file};
+use crate::support::{
+    TENSORS, assert_says, copy, golden, message, published_weights, safetensors_file,
+};
 
 const INDEX: &str = "model.safetensors.index.json";
 const FIRST: &str = "model-00001-of-00006.safetensors";
@@ -102,8 +104,8 @@ fn files_that_are_not_there_are_named() {
 fn shards_can_be_opened_by_folder_and_by_index() {
     let folder = golden("sharded");
     let count = |path: &Path| Checkpoint::open(path).unwrap().tensors().count();
-    assert_eq!(count(&folder), 60);
-    assert_eq!(count(&folder.join(INDEX)), 60);
+    assert_eq!(count(&folder), TENSORS);
+    assert_eq!(count(&folder.join(INDEX)), TENSORS);
 }
 
 #[test]

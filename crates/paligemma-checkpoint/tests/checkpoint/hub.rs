@@ -11,7 +11,7 @@ use paligemma_checkpoint::Checkpoint;
 use paligemma_checkpoint::hub::{Hub, HubError, Progress};
 use tempfile::TempDir;
 
-use crate::support::{assert_says, golden};
+use crate::support::{TENSORS, assert_says, golden};
 
 const MODEL: &str = "owner/tiny";
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -132,7 +132,7 @@ fn a_model_is_downloaded_once_and_then_needs_no_hub() {
         for (name, contents) in &server.state().files {
             assert!(fs::read(found.join(name)).unwrap() == *contents, "{name}");
         }
-        assert_eq!(Checkpoint::open(&found).unwrap().tensors().count(), 60);
+        assert_eq!(Checkpoint::open(&found).unwrap().tensors().count(), TENSORS);
 
         let asked = server.state().requests.len();
         assert_eq!(server.hub.resolve(MODEL, None, quiet).unwrap(), found);

@@ -15,6 +15,10 @@ use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use tempfile::TempDir;
 
+/// Tensors of the golden model: 16 for each of 2 vision layers, 9 for each of 2 text layers, 5
+/// around the vision layers, 2 around the text layers, 2 of the projector.
+pub(crate) const TENSORS: usize = 2 * 16 + 2 * 9 + 5 + 2 + 2;
+
 /// A folder of the golden checkpoint: `published`, `sharded`, `hf_v452` or `hf_v5`.
 pub(crate) fn golden(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/tiny_pg1").join(folder)

@@ -18,8 +18,12 @@ fn gate<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
 
 /// Derivative of `x * gate(x)`: `gate + x * 2 * gate * (1 - gate) * inner'`.
 fn derivative<B: Backend>(x: Tensor<B, 2>, gate: Tensor<B, 2>) -> Tensor<B, 2> {
-    let inner =
-        x.clone().powi_scalar(2).mul_scalar(3.0 * GELU_CUBIC).add_scalar(1.0).mul_scalar(GELU_SCALE);
+    let inner = x
+        .clone()
+        .powi_scalar(2)
+        .mul_scalar(3.0 * GELU_CUBIC)
+        .add_scalar(1.0)
+        .mul_scalar(GELU_SCALE);
     let slope = gate.clone() * gate.clone().neg().add_scalar(1.0);
     gate + x * slope.mul_scalar(2.0) * inner
 }

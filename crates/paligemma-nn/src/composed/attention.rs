@@ -16,18 +16,24 @@ pub(crate) const MASKED_SCORE: f32 = -2.381_976_4e38;
 /// `[B, L, H, C]` to `[B, K, G * L, C]`, where `H = K * G`.
 fn fold<B: Backend>(x: Tensor<B, 4>, groups: usize) -> Tensor<B, 4> {
     let [batch, length, heads, width] = x.dims();
-    x.reshape([batch, length, heads / groups, groups, width])
-        .permute([0, 2, 3, 1, 4])
-        .reshape([batch, heads / groups, groups * length, width])
+    x.reshape([batch, length, heads / groups, groups, width]).permute([0, 2, 3, 1, 4]).reshape([
+        batch,
+        heads / groups,
+        groups * length,
+        width,
+    ])
 }
 
 /// The inverse of [`fold`].
 fn unfold<B: Backend>(x: Tensor<B, 4>, groups: usize) -> Tensor<B, 4> {
     let [batch, kv_heads, rows, width] = x.dims();
     let length = rows / groups;
-    x.reshape([batch, kv_heads, groups, length, width])
-        .permute([0, 3, 1, 2, 4])
-        .reshape([batch, length, kv_heads * groups, width])
+    x.reshape([batch, kv_heads, groups, length, width]).permute([0, 3, 1, 2, 4]).reshape([
+        batch,
+        length,
+        kv_heads * groups,
+        width,
+    ])
 }
 
 /// Softmax probabilities in f32, `[B, K, G * L, S]`, of folded queries against keys.
@@ -49,9 +55,8 @@ fn mask_scores<B: Backend>(scores: Tensor<B, 4>, masked: Tensor<B, 3, Bool>) -> 
     let [batch, kv_heads, rows, keys] = scores.dims();
     let length = masked.dims()[1];
     let groups = rows / length;
-    let masked = masked.reshape([batch, 1, 1, length, keys]).expand([
-        batch, kv_heads, groups, length, keys,
-    ]);
+    let masked =
+        masked.reshape([batch, 1, 1, length, keys]).expand([batch, kv_heads, groups, length, keys]);
     scores
         .reshape([batch, kv_heads, groups, length, keys])
         .mask_fill(masked, MASKED_SCORE)

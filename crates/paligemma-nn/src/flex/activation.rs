@@ -36,15 +36,30 @@ fn zip(a: FlexTensor, b: FlexTensor, f: impl Fn(f32, f32) -> f32 + Send + Sync) 
 }
 
 pub(super) fn gelu(x: Float) -> Float {
-    zip(x.clone(), x, #[inline(always)] |x, _| x * gate(x))
+    zip(
+        x.clone(),
+        x,
+        #[inline(always)]
+        |x, _| x * gate(x),
+    )
 }
 
 pub(super) fn gelu_backward(x: Float, grad: Float) -> Float {
-    zip(x, grad, #[inline(always)] |x, grad| grad * slope(x, gate(x)))
+    zip(
+        x,
+        grad,
+        #[inline(always)]
+        |x, grad| grad * slope(x, gate(x)),
+    )
 }
 
 pub(super) fn gated_gelu(x: Float, up: Float) -> Float {
-    zip(x, up, #[inline(always)] |x, up| x * gate(x) * up)
+    zip(
+        x,
+        up,
+        #[inline(always)]
+        |x, up| x * gate(x) * up,
+    )
 }
 
 pub(super) fn gated_gelu_backward(x: Float, up: Float, grad: Float) -> [Float; 2] {
@@ -62,7 +77,8 @@ pub(super) fn gated_gelu_backward(x: Float, up: Float, grad: Float) -> [Float; 2
     let mut up_grad = vec![0.0; x.len()];
     fill_rows(&mut up_grad, 1, |chunk, first| {
         let range = first..first + chunk.len();
-        for (value, (&x, &grad)) in chunk.iter_mut().zip(x[range.clone()].iter().zip(&grad[range])) {
+        for (value, (&x, &grad)) in chunk.iter_mut().zip(x[range.clone()].iter().zip(&grad[range]))
+        {
             *value = x * gate(x) * grad;
         }
     });

@@ -216,28 +216,43 @@ pub(super) fn attention_backward(
     let value_target = problem.target(&mut value_grad, kv_heads);
     let groups = heads / kv_heads;
     // A task per key-value head: the query heads that share it add to its gradient in order.
-    (0..batch * kv_heads).into_par_iter().for_each_init(<[Vec<f32>; 2]>::default, |scratch, task| {
-        let (row, kv_head) = (task / kv_heads, task % kv_heads);
-        let [scores, weights] = scratch;
-        scores.resize(length * keys, 0.0);
-        weights.resize(length * keys, 0.0);
-        let key_target = problem.head_target(key_target, keys, row, kv_head);
-        let value_target = problem.head_target(value_target, keys, row, kv_head);
-        for head in kv_head * groups..(kv_head + 1) * groups {
-            let (query, grad) = (query.head(row, head), grad.head(row, head));
-            let (key, value) = (key.head(row, kv_head), value.head(row, kv_head));
-            problem.probabilities(row, query, key, scores);
-            let matrix = |values| Matrix { values, row: keys, column: 1 };
-            let add = head % groups != 0;
-            multiply([keys, width, length], matrix(scores).transposed(), grad, value_target, add);
-            let weight_target = Target { start: weights.as_mut_ptr(), row: keys };
-            multiply([length, keys, width], grad, value.transposed(), weight_target, false);
-            vectorised(|| softmax_backward(scores, weights, keys, scale));
-            let query_target = problem.head_target(query_target, length, row, head);
-            multiply([length, width, keys], matrix(weights), key, query_target, false);
-            multiply([keys, width, length], matrix(weights).transposed(), query, key_target, add);
-        }
-    });
+    (0..batch * kv_heads).into_par_iter().for_each_init(
+        <[Vec<f32>; 2]>::default,
+        |scratch, task| {
+            let (row, kv_head) = (task / kv_heads, task % kv_heads);
+            let [scores, weights] = scratch;
+            scores.resize(length * keys, 0.0);
+            weights.resize(length * keys, 0.0);
+            let key_target = problem.head_target(key_target, keys, row, kv_head);
+            let value_target = problem.head_target(value_target, keys, row, kv_head);
+            for head in kv_head * groups..(kv_head + 1) * groups {
+                let (query, grad) = (query.head(row, head), grad.head(row, head));
+                let (key, value) = (key.head(row, kv_head), value.head(row, kv_head));
+                problem.probabilities(row, query, key, scores);
+                let matrix = |values| Matrix { values, row: keys, column: 1 };
+                let add = head % groups != 0;
+                multiply(
+                    [keys, width, length],
+                    matrix(scores).transposed(),
+                    grad,
+                    value_target,
+                    add,
+                );
+                let weight_target = Target { start: weights.as_mut_ptr(), row: keys };
+                multiply([length, keys, width], grad, value.transposed(), weight_target, false);
+                vectorised(|| softmax_backward(scores, weights, keys, scale));
+                let query_target = problem.head_target(query_target, length, row, head);
+                multiply([length, width, keys], matrix(weights), key, query_target, false);
+                multiply(
+                    [keys, width, length],
+                    matrix(weights).transposed(),
+                    query,
+                    key_target,
+                    add,
+                );
+            }
+        },
+    );
     let heads_of = |length, heads| Shape::from([batch, length, heads, width]);
     AttentionGradients {
         query: output(query_grad, heads_of(length, heads), dtype),

@@ -23,8 +23,11 @@ struct Values(FlexTensor);
 
 impl Values {
     fn new(tensor: FlexTensor) -> Self {
-        let tensor =
-            if tensor.dtype() == DType::F32 { tensor } else { Flex::float_cast(tensor, FloatDType::F32) };
+        let tensor = if tensor.dtype() == DType::F32 {
+            tensor
+        } else {
+            Flex::float_cast(tensor, FloatDType::F32)
+        };
         Self(tensor.to_contiguous())
     }
 

@@ -72,7 +72,8 @@ fn normalise_backward(
     let mut x_grad = vec![0.0; x.len()];
     let piece = rows_per_piece(x.len() / width, width) * width;
     let zero = || Piece { scale: vec![0.0; width], shift: vec![0.0; width] };
-    let operands = x_grad.par_chunks_mut(piece).zip(x.par_chunks(piece)).zip(grad.par_chunks(piece));
+    let operands =
+        x_grad.par_chunks_mut(piece).zip(x.par_chunks(piece)).zip(grad.par_chunks(piece));
     let pieces: Vec<Piece> = operands
         .map(|((x_grad, x), grad)| {
             let mut sums = zero();
@@ -123,21 +124,39 @@ fn one_plus(weight: FlexTensor) -> Vec<f32> {
 pub(super) fn rms_norm(x: Float, weight: Float, epsilon: f32) -> Float {
     let scale = one_plus(weight);
     let shift = vec![0.0; scale.len()];
-    normalise(x, &scale, &shift, #[inline(always)] |row| rms(row, epsilon))
+    normalise(
+        x,
+        &scale,
+        &shift,
+        #[inline(always)]
+        |row| rms(row, epsilon),
+    )
 }
 
 pub(super) fn rms_norm_backward(x: Float, weight: Float, epsilon: f32, grad: Float) -> [Float; 2] {
     let (shape, dtype) = (x.layout().shape().clone(), x.dtype());
     let weight_shape = weight.layout().shape().clone();
     let (x, grad, scale) = (Values::new(x), Values::new(grad), one_plus(weight));
-    let (x_grad, sums) =
-        normalise_backward(x.get(), &scale, grad.get(), false, #[inline(always)] |row| rms(row, epsilon));
+    let (x_grad, sums) = normalise_backward(
+        x.get(),
+        &scale,
+        grad.get(),
+        false,
+        #[inline(always)]
+        |row| rms(row, epsilon),
+    );
     [output(x_grad, shape, dtype), output(sums.scale, weight_shape, dtype)]
 }
 
 pub(super) fn layer_norm(x: Float, weight: Float, bias: Float, epsilon: f32) -> Float {
     let (weight, bias) = (Values::new(weight), Values::new(bias));
-    normalise(x, weight.get(), bias.get(), #[inline(always)] |row| centred(row, epsilon))
+    normalise(
+        x,
+        weight.get(),
+        bias.get(),
+        #[inline(always)]
+        |row| centred(row, epsilon),
+    )
 }
 
 pub(super) fn layer_norm_backward(
@@ -149,8 +168,14 @@ pub(super) fn layer_norm_backward(
     let (shape, dtype) = (x.layout().shape().clone(), x.dtype());
     let width = weight.layout().shape().clone();
     let (x, grad, weight) = (Values::new(x), Values::new(grad), Values::new(weight));
-    let (x_grad, sums) =
-        normalise_backward(x.get(), weight.get(), grad.get(), true, #[inline(always)] |row| centred(row, epsilon));
+    let (x_grad, sums) = normalise_backward(
+        x.get(),
+        weight.get(),
+        grad.get(),
+        true,
+        #[inline(always)]
+        |row| centred(row, epsilon),
+    );
     [
         output(x_grad, shape, dtype),
         output(sums.scale, width.clone(), dtype),

@@ -70,9 +70,8 @@ fn activations_match() {
 fn rotation_matches() {
     let x = random([2, 7, 3, 10]);
     let angles = random([2, 7, 5]).detach();
-    let operands = || {
-        (primitive(x.clone()), primitive(angles.clone().cos()), primitive(angles.clone().sin()))
-    };
+    let operands =
+        || (primitive(x.clone()), primitive(angles.clone().cos()), primitive(angles.clone().sin()));
     let (a, b, c) = operands();
     let fused = Grad::rotate(a, b, c);
     let (a, b, c) = operands();

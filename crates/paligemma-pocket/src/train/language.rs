@@ -108,7 +108,8 @@ pub(crate) fn teach(run: &RunDirectory, mut state: State, budget: f64) -> Result
         if let (Some((folder, _)), true) = (run.latest()?, state.progress.step > 0) {
             optimizer = optimizer.load(&folder.join("optimizer"), &device)?;
         }
-        let batches = stream(recipe.clone(), ((index as u64 + 1) << 24) + state.progress.step as u64);
+        let batches =
+            stream(recipe.clone(), ((index as u64 + 1) << 24) + state.progress.step as u64);
         let (mut resumed, mut rows, mut mean) = (Instant::now(), 0, 0.0_f64);
         loop {
             let batch = batches.recv()??;
@@ -127,7 +128,10 @@ pub(crate) fn teach(run: &RunDirectory, mut state: State, budget: f64) -> Result
             if state.progress.step % 50 == 0 {
                 let rate = rows as f64 / resumed.elapsed().as_secs_f64();
                 let step = state.progress.step;
-                println!("{name} {step:6}: loss {:.4}, rate x{factor:.3}, {rate:.0} prompts/s", mean / 50.0);
+                println!(
+                    "{name} {step:6}: loss {:.4}, rate x{factor:.3}, {rate:.0} prompts/s",
+                    mean / 50.0
+                );
                 mean = 0.0;
             }
             if state.progress.step % STEPS_PER_SCORE == 0 {

@@ -69,7 +69,9 @@ pub(crate) fn score(
         let asked: Vec<(usize, Example)> = scenes
             .iter()
             .enumerate()
-            .flat_map(|(i, scene)| task::evaluation_examples(scene).into_iter().map(move |e| (i, e)))
+            .flat_map(|(i, scene)| {
+                task::evaluation_examples(scene).into_iter().map(move |e| (i, e))
+            })
             .filter(|(_, example)| tasks.contains(&example.task))
             .collect();
         for asked in asked.chunks(ROWS) {
@@ -88,8 +90,7 @@ pub(crate) fn evaluate(folder: &Path, scenes: usize) -> Result<()> {
     let config = PaliGemmaConfig::open(folder)?;
     let empty = Model::<Flex>::new(&config.vision, &config.text, &FlexDevice);
     let checkpoint = Checkpoint::open(folder)?;
-    let (model, report) =
-        load_module::<Flex, _>(empty, &checkpoint, "", Some(FloatDType::F32))?;
+    let (model, report) = load_module::<Flex, _>(empty, &checkpoint, "", Some(FloatDType::F32))?;
     println!("{report}");
     for things in [1..=1, 2..=2, 1..=2, 3..=3, 4..=4] {
         let (score, _) = score(&model, scenes, &things, &Task::ALL)?;

@@ -1,0 +1,91 @@
+//! Why a model could not be opened or could not answer.
+
+use std::path::PathBuf;
+
+use paligemma_checkpoint::{ConfigError, LoadError, SourceError};
+use paligemma_processor::{PictureError, TokenizerError};
+use thiserror::Error;
+
+use crate::DeviceError;
+
+/// Everything that may go wrong between a model's name and its answer.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The device cannot be used.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The model is neither a folder nor a hub id, or cannot be fetched.
+    #[cfg(feature = "hub")]
+    #[error(transparent)]
+    Hub(#[from] paligemma_checkpoint::hub::HubError),
+    /// The model is not a folder.
+    #[error("{} is not a folder with a checkpoint", path.display())]
+    NotAFolder {
+        /// What was given.
+        path: PathBuf,
+    },
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The weights' files cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The weights do not fit the configuration.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The tokenizer or a text cannot be used.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// A picture cannot be read.
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    /// The device does not compute in the dtype.
+    #[error("{device} does not compute in {dtype}: use `--dtype f32`")]
+    Dtype {
+        /// The device.
+        device: crate::DeviceSpec,
+        /// The dtype asked for.
+        dtype: crate::Dtype,
+    },
+    /// The prompt and its pictures leave no room for an answer.
+    #[error(
+        "the prompt has {tokens} tokens with its pictures, the model's limit is {limit}: shorten it"
+    )]
+    PromptTooLong {
+        /// Tokens of the prompt.
+        tokens: usize,
+        /// Positions of the model.
+        limit: usize,
+    },
+    /// No token may be generated.
+    #[error("zero new tokens were asked for: allow at least one")]
+    NoNewTokens,
+    /// A sampling option is out of range.
+    #[error("{option} is {value}: it must be {range}")]
+    Sampling {
+        /// Which option.
+        option: &'static str,
+        /// Its value.
+        value: String,
+        /// What is allowed.
+        range: &'static str,
+    },
+    /// There is nothing to choose from, or nothing to look for.
+    #[error("no {what} was given: name at least one")]
+    Nothing {
+        /// What is missing.
+        what: &'static str,
+    },
+    /// The model computed numbers that are not finite.
+    #[error(
+        "the model's logits are not finite after {tokens} tokens: \
+         its weights are damaged, or too large for {dtype}; try `--dtype f32`"
+    )]
+    NonFinite {
+        /// Tokens generated before.
+        tokens: usize,
+        /// The dtype it computed in.
+        dtype: crate::Dtype,
+    },
+}

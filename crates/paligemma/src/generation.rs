@@ -1,0 +1,247 @@
+//! Requests, answers, and the loop between them.
+
+use std::sync::Arc;
+
+use burn::tensor::TensorData;
+use paligemma_processor::{TextStream, Tokenizer};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+use crate::engine::Reply;
+use crate::sampling::log_probability;
+use crate::{Dtype, Error, Sampling};
+
+/// Encoded pictures, which may serve any number of prompts.
+#[derive(Clone, Debug)]
+pub struct Scene {
+    /// Features of all pictures, `[1, I * N, D]`.
+    pub(crate) features: Arc<TensorData>,
+    /// Width and height of each picture in pixels.
+    pub(crate) sizes: Arc<[(u32, u32)]>,
+}
+
+impl Scene {
+    /// Width and height of each picture in pixels, as they were before preprocessing.
+    pub fn sizes(&self) -> &[(u32, u32)] {
+        &self.sizes
+    }
+
+    /// Features of all pictures, `[1, I * N, D]`.
+    pub fn features(&self) -> &TensorData {
+        &self.features
+    }
+}
+
+/// Limits and chance of an answer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Options {
+    /// The answer ends after this many tokens at the latest.
+    pub max_new_tokens: usize,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// The seed of random choices; the same seed gives the same answer.
+    pub seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { max_new_tokens: 128, sampling: Sampling::Greedy, seed: 0 }
+    }
+}
+
+/// A prompt about encoded pictures.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The pictures.
+    pub scene: Scene,
+    /// The prompt as the model was trained on it, without its newline: `caption en`.
+    pub prompt: String,
+    /// Limits and chance.
+    pub options: Options,
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FinishReason {
+    /// The model ended it.
+    Stop,
+    /// It reached the limit of tokens.
+    Length,
+}
+
+/// What a request cost in tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Tokens of the prompt, pictures included.
+    pub prompt_tokens: usize,
+    /// Those of them that stand for pictures.
+    pub image_tokens: usize,
+    /// Tokens generated, without the closing `<eos>`.
+    pub completion_tokens: usize,
+}
+
+/// A generated answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The text; `<locNNNN>` and `<segNNN>` stay visible.
+    pub text: String,
+    /// Its tokens, without the closing `<eos>`.
+    pub token_ids: Vec<u32>,
+    /// The log-probability of each token when it was chosen.
+    pub log_probabilities: Vec<f32>,
+    /// Why it ended.
+    pub finish_reason: FinishReason,
+    /// What it cost.
+    pub usage: Usage,
+}
+
+/// One row of a batch being answered.
+struct Row {
+    options: Options,
+    room: usize,
+    random: ChaCha8Rng,
+    stream: TextStream,
+    answer: Answer,
+    open: bool,
+}
+
+impl Row {
+    /// Takes the next token and returns the text that it completes.
+    fn take(&mut self, logits: &[f32], eos: u32) -> Option<String> {
+        let token = self.options.sampling.choose(logits, &mut self.random);
+        if token == eos {
+            self.open = false;
+            self.answer.finish_reason = FinishReason::Stop;
+            return self.end();
+        }
+        self.answer.token_ids.push(token);
+        self.answer.log_probabilities.push(log_probability(logits, token));
+        self.answer.usage.completion_tokens += 1;
+        let piece = self.stream.push(token);
+        self.answer.text.extend(piece.iter().map(String::as_str));
+        self.open = self.answer.token_ids.len() < self.room;
+        if self.open {
+            piece
+        } else {
+            [piece, self.end()].into_iter().flatten().reduce(|a, b| a + &b)
+        }
+    }
+
+    fn end(&mut self) -> Option<String> {
+        let rest = self.stream.finish();
+        self.answer.text.extend(rest.iter().map(String::as_str));
+        rest
+    }
+}
+
+/// What one row brings into a batch.
+pub(crate) struct Start {
+    pub(crate) options: Options,
+    pub(crate) usage: Usage,
+    /// Tokens that still fit the model's positions.
+    pub(crate) room: usize,
+}
+
+/// A batch of requests being answered, token by token.
+pub(crate) struct Generation<'m> {
+    reply: Box<dyn Reply + 'm>,
+    rows: Vec<Row>,
+    eos: u32,
+    dtype: Dtype,
+    steps: usize,
+}
+
+impl<'m> Generation<'m> {
+    pub(crate) fn new(
+        reply: Box<dyn Reply + 'm>,
+        starts: Vec<Start>,
+        tokenizer: &Tokenizer,
+        dtype: Dtype,
+    ) -> Self {
+        let row = |start: Start| Row {
+            room: start.room.min(start.options.max_new_tokens),
+            random: ChaCha8Rng::seed_from_u64(start.options.seed),
+            options: start.options,
+            stream: tokenizer.stream(),
+            answer: Answer {
+                text: String::new(),
+                token_ids: Vec::new(),
+                log_probabilities: Vec::new(),
+                finish_reason: FinishReason::Length,
+                usage: start.usage,
+            },
+            open: true,
+        };
+        let rows = starts.into_iter().map(row).collect();
+        Self { reply, rows, eos: tokenizer.special().eos, dtype, steps: 0 }
+    }
+
+    /// Whether every row has ended.
+    pub(crate) fn finished(&self) -> bool {
+        self.rows.iter().all(|row| !row.open)
+    }
+
+    /// Chooses one token per open row; `show` gets the row and the text that it completes.
+    pub(crate) fn step(&mut self, mut show: impl FnMut(usize, String)) -> Result<(), Error> {
+        if self.steps > 0 {
+            let last = |row: &Row| row.answer.token_ids.last().copied().unwrap_or(self.eos);
+            let tokens: Vec<u32> = self.rows.iter().map(last).collect();
+            self.reply.advance(&tokens);
+        }
+        let logits = self.reply.logits();
+        let vocabulary = logits.len() / self.rows.len();
+        let rows = self.rows.iter_mut().zip(logits.chunks_exact(vocabulary)).enumerate();
+        for (i, (row, logits)) in rows.filter(|(_, (row, _))| row.open) {
+            if !logits.iter().all(|logit| logit.is_finite()) {
+                return Err(Error::NonFinite { tokens: self.steps, dtype: self.dtype });
+            }
+            if let Some(text) = row.take(logits, self.eos) {
+                show(i, text);
+            }
+        }
+        self.steps += 1;
+        Ok(())
+    }
+
+    /// The answers, in the order of the requests.
+    pub(crate) fn answers(self) -> Vec<Answer> {
+        self.rows.into_iter().map(|row| row.answer).collect()
+    }
+}
+
+/// An answer as it is made: an iterator over pieces of text, whole characters each.
+///
+/// After an error it ends. [`Stream::finish`] makes the rest and gives the whole answer.
+pub struct Stream<'m> {
+    pub(crate) generation: Generation<'m>,
+    pub(crate) failed: bool,
+}
+
+impl Stream<'_> {
+    /// Makes what is left and returns the whole answer.
+    ///
+    /// # Errors
+    /// If the model's numbers are not finite.
+    pub fn finish(mut self) -> Result<Answer, Error> {
+        while !self.generation.finished() {
+            self.generation.step(|_, _| ())?;
+        }
+        let row = self.generation.rows.swap_remove(0);
+        Ok(row.answer)
+    }
+}
+
+impl Iterator for Stream<'_> {
+    type Item = Result<String, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut piece = None;
+        while !self.failed && piece.is_none() && !self.generation.finished() {
+            if let Err(error) = self.generation.step(|_, text| piece = Some(text)) {
+                self.failed = true;
+                return Some(Err(error));
+            }
+        }
+        piece.map(Ok)
+    }
+}

@@ -1,0 +1,304 @@
+//! A model with its tokenizer on a device: pictures and prompts in, answers out.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::tensor::FloatDType;
+use paligemma_checkpoint::{Checkpoint, LoadReport, PaliGemmaConfig, load_module};
+use paligemma_nn::NnBackend;
+use paligemma_processor::image::RgbImage;
+use paligemma_processor::{Tokenizer, preprocess};
+
+use crate::device::DeviceWork;
+use crate::engine::{Engine, HostPrompt, OnDevice};
+use crate::generation::{Generation, Start};
+use crate::{Answer, DeviceSpec, Dtype, Error, Model, Options, Request, Scene, Stream, Usage};
+
+/// A PaliGemma that answers, on a device chosen at run time.
+///
+/// It holds no state of any request: share it between threads as it is.
+pub struct PaliGemma {
+    engine: Box<dyn Engine>,
+    config: PaliGemmaConfig,
+    tokenizer: Tokenizer,
+    device: DeviceSpec,
+    report: LoadReport,
+}
+
+impl std::fmt::Debug for PaliGemma {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PaliGemma")
+            .field("config", &self.config)
+            .field("device", &self.device)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Opens a checkpoint on the backend that was chosen.
+struct Open<'a> {
+    checkpoint: &'a Checkpoint,
+    config: &'a PaliGemmaConfig,
+    device: DeviceSpec,
+    dtype: Dtype,
+}
+
+impl DeviceWork for Open<'_> {
+    type Output = Result<(Box<dyn Engine>, LoadReport), Error>;
+
+    fn run<B: NnBackend>(self, device: B::Device) -> Self::Output {
+        let file = self.checkpoint.tensors().next().map_or(FloatDType::F32, |tensor| tensor.dtype);
+        let on_cpu = matches!(self.device, DeviceSpec::Flex | DeviceSpec::NdArray);
+        let computes = |dtype: FloatDType| B::supports_dtype(&device, dtype.into());
+        let dtype = match self.dtype.float() {
+            Some(dtype) if computes(dtype) => dtype,
+            Some(_) => return Err(Error::Dtype { device: self.device, dtype: self.dtype }),
+            // burn's CPU backends convert 16-bit weights at every product.
+            None if on_cpu || !computes(file) => FloatDType::F32,
+            None => file,
+        };
+        let empty = Model::<B>::new(&self.config.vision, &self.config.text, &device);
+        let (model, report) = load_module(empty, self.checkpoint, "", Some(dtype))?;
+        Ok((Box::new(OnDevice { model, device, dtype: dtype.into() }), report))
+    }
+}
+
+impl PaliGemma {
+    /// Opens the checkpoint in `folder`: `config.json`, `tokenizer.json` and safetensors.
+    ///
+    /// # Errors
+    /// If a file is missing or wrong, the device cannot be used, or does not compute in `dtype`.
+    pub fn open(folder: &Path, device: DeviceSpec, dtype: Dtype) -> Result<Self, Error> {
+        if !folder.is_dir() {
+            return Err(Error::NotAFolder { path: folder.to_owned() });
+        }
+        let config = PaliGemmaConfig::open(folder)?;
+        let file = folder.join("tokenizer.json");
+        let tokenizer = Tokenizer::from_file(&file, config.image_token_index)?;
+        Self::with_parts(&Checkpoint::open(folder)?, config, tokenizer, (device, dtype))
+    }
+
+    /// Opens a folder, or a model of the hub by its id (see [`paligemma_checkpoint::hub`]).
+    ///
+    /// # Errors
+    /// As [`PaliGemma::open`], and if the model is neither there nor can be fetched.
+    #[cfg(feature = "hub")]
+    pub fn load(model: &str, device: DeviceSpec, dtype: Dtype) -> Result<Self, Error> {
+        let folder = paligemma_checkpoint::hub::resolve(model, None, |_| ())?;
+        Self::open(&folder, device, dtype)
+    }
+
+    /// The model embedded in this crate (docs/pocket.md).
+    ///
+    /// # Errors
+    /// If the device cannot be used or does not compute in `dtype`.
+    pub fn pocket(device: DeviceSpec, dtype: Dtype) -> Result<Self, Error> {
+        let config = PaliGemmaConfig::from_json(crate::pocket::CONFIG)?;
+        let tokenizer = Tokenizer::from_bytes(crate::pocket::TOKENIZER, config.image_token_index)?;
+        let checkpoint = Checkpoint::from_static(crate::pocket::WEIGHTS)?;
+        Self::with_parts(&checkpoint, config, tokenizer, (device, dtype))
+    }
+
+    fn with_parts(
+        checkpoint: &Checkpoint,
+        config: PaliGemmaConfig,
+        tokenizer: Tokenizer,
+        (device, dtype): (DeviceSpec, Dtype),
+    ) -> Result<Self, Error> {
+        let device = device.resolve()?;
+        let open = Open { checkpoint, config: &config, device, dtype };
+        let (engine, report) = device.run(open)??;
+        Ok(Self { engine, config, tokenizer, device, report })
+    }
+
+    /// The model's sizes.
+    pub fn config(&self) -> &PaliGemmaConfig {
+        &self.config
+    }
+
+    /// The model's tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The device it runs on.
+    pub fn device(&self) -> DeviceSpec {
+        self.device
+    }
+
+    /// The format it computes in.
+    pub fn dtype(&self) -> Dtype {
+        self.engine.dtype()
+    }
+
+    /// What was loaded.
+    pub fn report(&self) -> &LoadReport {
+        &self.report
+    }
+
+    /// Encodes pictures, which stand before the prompt in this order.
+    ///
+    /// Features can serve any number of prompts. What the decoder makes of them cannot: its
+    /// picture tokens attend to the prompt.
+    pub fn encode(&self, pictures: &[RgbImage]) -> Scene {
+        let size = self.config.vision.image_size;
+        let pixels = pictures.iter().flat_map(|picture| preprocess(picture, size)).collect();
+        let features = if pictures.is_empty() {
+            let options = burn::tensor::DType::F32;
+            burn::tensor::TensorData::full_dtype([1, 0, self.config.projection_dim], 0.0, options)
+        } else {
+            self.engine.encode(pixels, pictures.len(), size)
+        };
+        let sizes = pictures.iter().map(RgbImage::dimensions).collect();
+        Scene { features: Arc::new(features), sizes }
+    }
+
+    /// The answer to one request.
+    ///
+    /// # Errors
+    /// If the prompt is empty or too long, an option is out of range, or the model's numbers are
+    /// not finite.
+    pub fn generate(&self, request: &Request) -> Result<Answer, Error> {
+        self.stream(request)?.finish()
+    }
+
+    /// The answer to one request as it is made.
+    ///
+    /// # Errors
+    /// If the prompt is empty or too long, or an option is out of range.
+    pub fn stream(&self, request: &Request) -> Result<Stream<'_>, Error> {
+        let generation = self.start(std::slice::from_ref(request))?;
+        Ok(Stream { generation, failed: false })
+    }
+
+    /// The answers to several requests, decoded together; each is what it would be alone.
+    ///
+    /// # Errors
+    /// As [`PaliGemma::generate`]; and if there are no requests.
+    pub fn batch(&self, requests: &[Request]) -> Result<Vec<Answer>, Error> {
+        let mut generation = self.start(requests)?;
+        while !generation.finished() {
+            generation.step(|_, _| ())?;
+        }
+        Ok(generation.answers())
+    }
+
+    fn start(&self, requests: &[Request]) -> Result<Generation<'_>, Error> {
+        if requests.is_empty() {
+            return Err(Error::Nothing { what: "request" });
+        }
+        let mut texts = Vec::new();
+        let mut starts = Vec::new();
+        for Request { scene, prompt, options } in requests {
+            options.sampling.check()?;
+            if options.max_new_tokens == 0 {
+                return Err(Error::NoNewTokens);
+            }
+            let text = self.tokenizer.encode_prompt(prompt, 0, 0)?;
+            let (usage, room) = self.room(scene, &text)?;
+            texts.push(text);
+            starts.push(Start { options: *options, usage, room });
+        }
+        let room = starts.iter().map(|s| s.room.min(s.options.max_new_tokens)).max().unwrap_or(0);
+        let prompts = requests.iter().zip(&texts);
+        let prompts: Vec<HostPrompt<'_>> = prompts
+            .map(|(request, text)| HostPrompt { features: &request.scene.features, text })
+            .collect();
+        let reply = self.engine.prefill(&prompts, room);
+        Ok(Generation::new(reply, starts, &self.tokenizer, self.engine.dtype()))
+    }
+
+    /// What a prompt costs, and how many tokens fit after it.
+    fn room(&self, scene: &Scene, text: &[u32]) -> Result<(Usage, usize), Error> {
+        let image_tokens = scene.features.shape[1];
+        let prompt_tokens = image_tokens + text.len();
+        let limit = self.config.text.max_position_embeddings;
+        if prompt_tokens >= limit {
+            return Err(Error::PromptTooLong { tokens: prompt_tokens, limit });
+        }
+        let usage = Usage { prompt_tokens, image_tokens, completion_tokens: 0 };
+        Ok((usage, limit - prompt_tokens))
+    }
+
+    /// Log-probabilities of each of the `candidates`, closing `<eos>` included, as the answer to
+    /// `prompt`. The pictures and the prompt are read once.
+    ///
+    /// # Errors
+    /// If there is no candidate, the prompt is empty, something is too long, or the model's
+    /// numbers are not finite.
+    pub fn score(
+        &self,
+        scene: &Scene,
+        prompt: &str,
+        candidates: &[impl AsRef<str>],
+    ) -> Result<Vec<Candidate>, Error> {
+        if candidates.is_empty() {
+            return Err(Error::Nothing { what: "candidate" });
+        }
+        let text = self.tokenizer.encode_prompt(prompt, 0, 0)?;
+        let (usage, room) = self.room(scene, &text)?;
+        let mut suffixes = Vec::new();
+        for candidate in candidates {
+            let mut suffix = self.tokenizer.encode_suffix(candidate.as_ref())?;
+            suffix.push(self.tokenizer.special().eos);
+            if suffix.len() > room {
+                let limit = self.config.text.max_position_embeddings;
+                return Err(Error::PromptTooLong {
+                    tokens: usage.prompt_tokens + suffix.len(),
+                    limit,
+                });
+            }
+            suffixes.push(suffix);
+        }
+        let longest = suffixes.iter().map(Vec::len).max().unwrap_or(0);
+        let prompt = HostPrompt { features: &scene.features, text: &text };
+        let reply = self.engine.prefill(&[prompt], longest);
+        let scores = suffixes.chunks(CANDIDATES_AT_ONCE).flat_map(|some| reply.score(some));
+        let rows = candidates.iter().zip(&suffixes).zip(scores);
+        rows.map(|((text, ids), log_probabilities)| {
+            if !log_probabilities.iter().all(|value| value.is_finite()) {
+                return Err(Error::NonFinite { tokens: 0, dtype: self.engine.dtype() });
+            }
+            Ok(Candidate {
+                text: text.as_ref().to_owned(),
+                token_ids: ids.clone(),
+                log_probabilities,
+            })
+        })
+        .collect()
+    }
+
+    /// The answer to a raw `prompt` about one picture, with the default options.
+    ///
+    /// # Errors
+    /// As [`PaliGemma::generate`].
+    pub fn answer(&self, picture: &RgbImage, prompt: &str) -> Result<Answer, Error> {
+        let scene = self.encode(std::slice::from_ref(picture));
+        self.generate(&Request { scene, prompt: prompt.to_owned(), options: Options::default() })
+    }
+}
+
+/// Candidates that are scored in one pass.
+const CANDIDATES_AT_ONCE: usize = 16;
+
+/// How probable a given answer is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    /// The answer.
+    pub text: String,
+    /// Its tokens with the closing `<eos>`.
+    pub token_ids: Vec<u32>,
+    /// The log-probability of each token after those before it.
+    pub log_probabilities: Vec<f32>,
+}
+
+impl Candidate {
+    /// The log-probability of the whole answer.
+    pub fn total(&self) -> f32 {
+        self.log_probabilities.iter().sum()
+    }
+
+    /// The mean log-probability of a token, which does not favour short answers.
+    pub fn mean(&self) -> f32 {
+        self.total() / self.log_probabilities.len() as f32
+    }
+}
