@@ -1,2 +1,72 @@
-//! stub
-fn main() {}
+//! The program `conformance`: prints the table, and fails if anything in it does.
+
+use std::process::ExitCode;
+
+use burn::tensor::FloatDType;
+use clap::Parser;
+use paligemma::{DeviceSpec, DeviceStatus};
+use paligemma_tests::conformance::{Case, Count, GAPS, columns, table};
+
+/// Compares every device with the references, case by case.
+#[derive(Parser)]
+#[command(name = "conformance")]
+struct Args {
+    /// Devices, with commas between
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "flex,ndarray,wgpu,cuda"
+    )]
+    device: Vec<DeviceSpec>,
+    /// What to compute in, with commas between
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        value_parser = dtype,
+        default_value = "f32,bf16,f16"
+    )]
+    dtype: Vec<FloatDType>,
+    /// Devices whose absence is a failure
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    require: Vec<DeviceSpec>,
+}
+
+fn dtype(name: &str) -> Result<FloatDType, String> {
+    match name {
+        "f32" => Ok(FloatDType::F32),
+        "bf16" => Ok(FloatDType::BF16),
+        "f16" => Ok(FloatDType::F16),
+        _ => Err("use f32, bf16 or f16".to_owned()),
+    }
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let known = DeviceSpec::all();
+    for DeviceStatus { device, status } in &known {
+        let text = status.as_ref().map_or_else(ToString::to_string, Clone::clone);
+        println!("{device}: {text}");
+    }
+    let asked = if args.device.is_empty() {
+        known.into_iter().map(|known| known.device).collect()
+    } else {
+        args.device
+    };
+    // A device that is required is also measured, and each is measured once.
+    let mut devices: Vec<DeviceSpec> = Vec::new();
+    for device in asked.into_iter().chain(args.require.iter().copied()) {
+        if !devices.contains(&device) {
+            devices.push(device);
+        }
+    }
+    // A panic of a case is shown in the table, with its message.
+    std::panic::set_hook(Box::new(|_| ()));
+    let cases = Case::all();
+    let columns = columns(&cases, &devices, &args.dtype, &args.require, GAPS);
+    println!("\n{}", table(&cases, &columns));
+    let count = Count::of(&columns);
+    println!("{count}");
+    if count.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,6 +1,6 @@
 //! The golden model on a device, and the golden inputs in the form it takes.
 
-use burn::tensor::{Bool, FloatDType, Int, Tensor, TensorData};
+use burn::tensor::{Bool, DType, FloatDType, Int, Tensor, TensorData};
 use paligemma::{Model, Prompt};
 use paligemma_checkpoint::{LoadError, PaliGemmaConfig, load_module};
 use paligemma_nn::{NnBackend, PrefixMask};
@@ -43,7 +43,7 @@ impl<B: NnBackend> Bench<B> {
     pub(crate) fn pixels(&self, case: &str) -> Tensor<B, 4> {
         let key = format!("{case}.in.pixel_values");
         let data = TensorData::new(reference::floats(&key), reference::shape(&key));
-        Tensor::from_data(data, (&self.device, self.dtype))
+        Tensor::from_data(data, (&self.device, DType::from(self.dtype)))
     }
 
     /// Features of each row's pictures, `[1, N, D]`; a row's pictures follow each other.
@@ -118,7 +118,7 @@ pub(crate) fn flags<B: NnBackend, const D: usize>(tensor: Tensor<B, D, Bool>) ->
 }
 
 /// Of `values`, `[R, L, W]`, those in slots that hold a token; what stands in padding is nobody's.
-pub(crate) fn without_padding(values: &[f32], rows: &[Row]) -> Vec<f32> {
+pub(crate) fn without_padding<T: Copy>(values: &[T], rows: &[Row]) -> Vec<T> {
     let length = rows[0].kinds.len();
     let width = values.len() / (rows.len() * length);
     let slots = rows.iter().enumerate().flat_map(|(row, content)| {

@@ -5,7 +5,7 @@ use std::fmt;
 use burn::tensor::FloatDType;
 use paligemma_nn::NnBackend;
 
-use super::{Bench, Measured, decoding, layout, properties, training, values};
+use super::{Bench, Measured, decoding, gradients, layout, properties, training, values};
 
 /// One row of the table. The letters are the golden cases, as their maker calls them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub enum Case {
     CausalPrefix,
     /// Loss and log-probabilities of the answers of a golden case.
     Loss(&'static str),
+    /// Gradients of the training loss for every parameter.
+    Gradients,
     /// Log-probabilities of an answer, token by token and in one pass.
     Score,
     /// Greedy decoding: tokens and logits of every step.
@@ -46,9 +48,8 @@ impl Case {
         cases.extend(logits.map(Self::Logits));
         cases.push(Self::CausalPrefix);
         cases.extend(["b", "b_batch_left", "b_batch_right"].map(Self::Loss));
-        cases.push(Self::Score);
-        let greedy =
-            ["e_greedy", "e_greedy_single2", "e_greedy_batch_left", "e_greedy_two_images"];
+        cases.extend([Self::Gradients, Self::Score]);
+        let greedy = ["e_greedy", "e_greedy_single2", "e_greedy_batch_left", "e_greedy_two_images"];
         cases.extend(greedy.map(Self::Greedy));
         cases.extend([Self::GreedyEos, Self::BatchRows, Self::NoPicture]);
         cases.extend([Self::Cached, Self::Forked]);
@@ -64,6 +65,7 @@ impl Case {
             Self::Layout => Some("is not computed in floating point; f32 shows it"),
             Self::Values(_) => Some("no 16-bit reference of these values; the logits bound them"),
             Self::CausalPrefix => Some("is a question of the mask; f32 answers it"),
+            Self::Gradients => Some("differences of a 16-bit loss are rounding alone"),
             Self::Loss(_) | Self::Score => Some("follows from the logits, which are compared"),
             Self::Greedy(_) | Self::GreedyEos => {
                 Some("16-bit rounding may rightly swap tokens of almost equal logits")
@@ -82,6 +84,7 @@ impl Case {
             Self::Logits(case) => values::logits(bench, case),
             Self::CausalPrefix => values::causal_prefix(bench),
             Self::Loss(case) => training::loss(bench, case),
+            Self::Gradients => gradients::measure(bench),
             Self::Score => decoding::score(bench),
             Self::Greedy(case) => decoding::greedy(bench, case),
             Self::GreedyEos => decoding::greedy_eos(bench),
@@ -101,6 +104,7 @@ impl fmt::Display for Case {
             Self::Logits(case) => write!(f, "{case}: logits"),
             Self::CausalPrefix => f.write_str("a_no_tt: is not ours"),
             Self::Loss(case) => write!(f, "{case}: loss"),
+            Self::Gradients => f.write_str("gradients"),
             Self::Score => f.write_str("f: log-probabilities"),
             Self::Greedy(case) => f.write_str(case),
             Self::GreedyEos => f.write_str("e_greedy_eos"),

@@ -27,9 +27,10 @@ impl Measured {
     ) -> Self {
         let what = what.into();
         assert_eq!(ours.len(), theirs.len(), "numbers of values of {what}");
-        let error = ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).fold(0.0, |largest, error| {
-            if error.is_finite() { f32::max(largest, error) } else { f32::INFINITY }
-        });
+        let error =
+            ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).fold(0.0, |largest, error| {
+                if error.is_finite() { f32::max(largest, error) } else { f32::INFINITY }
+            });
         Self { what, error, tolerance }
     }
 
@@ -62,6 +63,8 @@ pub enum Quantity {
     Reference,
     /// Two ways of ours to the same value: in a batch and alone, cached and not.
     OwnTwoWays,
+    /// A slope of the loss by its gradient and by a difference, relative to the gradient's length.
+    Gradient,
 }
 
 /// A row of the table of tolerances.
@@ -90,6 +93,12 @@ pub const TOLERANCES: &[Tolerance] = &[
         quantity: Quantity::OwnTwoWays,
         limit: 1e-5,
         reason: "sums in another order; the reference differs from itself by 3e-6",
+    },
+    Tolerance {
+        dtype: FloatDType::F32,
+        quantity: Quantity::Gradient,
+        limit: 5e-3,
+        reason: "the loss is known to 5e-7, and is divided by a step of 0.02",
     },
     Tolerance {
         dtype: FloatDType::BF16,

@@ -4,6 +4,7 @@ mod bench;
 mod case;
 mod decoding;
 mod gaps;
+mod gradients;
 mod layout;
 mod measured;
 mod properties;

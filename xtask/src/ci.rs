@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 
 use crate::workspace::{self, Result, WITH_DEV, cargo, cargo_workspace};
-use crate::{conformance, layers, tidy};
+use crate::{conformance, golden, layers, tidy};
 
 /// Arguments of `ci`.
 #[derive(clap::Args)]
@@ -18,12 +18,18 @@ pub(crate) struct Args {
     /// Print what each stage runs, and run nothing
     #[arg(long)]
     dry_run: bool,
+    /// Devices of which conformance may skip none; wgpu needs a Vulkan driver
+    #[arg(long, value_name = "LIST", default_value = ALWAYS)]
+    require: String,
 }
+
+/// The devices that need nothing but a CPU.
+const ALWAYS: &str = "flex,ndarray";
 
 impl Args {
     /// One stage, run in earnest.
     pub(crate) fn only(stage: Stage) -> Self {
-        Self { stage: Some(stage), dry_run: false }
+        Self { stage: Some(stage), dry_run: false, require: ALWAYS.to_owned() }
     }
 }
 
@@ -34,6 +40,8 @@ pub(crate) enum Stage {
     Fmt,
     /// House rules
     Tidy,
+    /// Golden files as the manifest says
+    Golden,
     /// Directions of dependencies
     Layers,
     /// Lints, every target and backend
@@ -49,7 +57,7 @@ pub(crate) enum Stage {
 /// What a stage does: a command of its own, or another verb of this program.
 enum Work {
     Command(Command),
-    Verb(&'static str, fn() -> Result),
+    Verb(String, Box<dyn Fn() -> Result>),
 }
 
 impl Stage {
@@ -57,11 +65,13 @@ impl Stage {
         format!("{self:?}").to_lowercase()
     }
 
-    fn work(self) -> Work {
+    fn work(self, require: &str) -> Work {
+        let verb = |name: &str, run: fn() -> Result| Work::Verb(name.to_owned(), Box::new(run));
         match self {
             Self::Fmt => Work::Command(cargo(["fmt", "--all", "--check"])),
-            Self::Tidy => Work::Verb("tidy", tidy::run),
-            Self::Layers => Work::Verb("layers", layers::run),
+            Self::Tidy => verb("tidy", tidy::run),
+            Self::Golden => verb("golden check", golden::check),
+            Self::Layers => verb("layers", layers::run),
             Self::Clippy => {
                 let mut command = cargo_workspace("clippy");
                 command.args(["--all-targets", "--", "-D", "warnings"]);
@@ -74,25 +84,22 @@ impl Stage {
                 command.args(["--no-deps", "--lib", WITH_DEV]).env("RUSTDOCFLAGS", "-D warnings");
                 Work::Command(command)
             }
-            Self::Conformance => Work::Verb("conformance", || {
-                conformance::run(&conformance::Args::required(conformance::DEVICES))
-            }),
+            Self::Conformance => {
+                let args = conformance::Args::required(require);
+                Work::Verb(args.shown(), Box::new(move || conformance::run(&args)))
+            }
         }
     }
 
-    fn shown(self) -> String {
-        match self.work() {
+    fn shown(self, require: &str) -> String {
+        match self.work(require) {
             Work::Command(command) => workspace::shown(&command),
-            Work::Verb("conformance", _) => {
-                let devices = conformance::DEVICES;
-                format!("cargo xtask conformance --device {devices} --require {devices}")
-            }
             Work::Verb(verb, _) => format!("cargo xtask {verb}"),
         }
     }
 
-    fn run(self) -> Result {
-        match self.work() {
+    fn run(self, require: &str) -> Result {
+        match self.work(require) {
             Work::Command(mut command) => workspace::run(&mut command),
             Work::Verb(_, verb) => verb(),
         }
@@ -108,19 +115,24 @@ pub(crate) fn run(args: &Args) -> Result {
     let stages = one.as_ref().map_or(Stage::value_variants(), |one| one);
     if args.dry_run {
         for stage in stages {
-            println!("{:<12} {}", stage.name(), stage.shown());
+            println!("{:<12} {}", stage.name(), stage.shown(&args.require));
         }
         return Ok(());
     }
-    execute(stages, &mut io::stdout(), Stage::run)
+    execute(stages, &args.require, &mut io::stdout(), |stage| stage.run(&args.require))
 }
 
 /// Runs `stage` for each of `stages` until one fails, and reports on `out`.
-fn execute(stages: &[Stage], out: &mut impl Write, run: impl Fn(Stage) -> Result) -> Result {
+fn execute(
+    stages: &[Stage],
+    require: &str,
+    out: &mut impl Write,
+    run: impl Fn(Stage) -> Result,
+) -> Result {
     let mut times = Vec::new();
     let mut outcome = Ok(());
     for &stage in stages {
-        say(out, &format!("ci: {} runs {}", stage.name(), stage.shown()));
+        say(out, &format!("ci: {} runs {}", stage.name(), stage.shown(require)));
         let start = Instant::now();
         outcome = run(stage);
         times.push(start.elapsed());
@@ -170,25 +182,25 @@ mod tests {
     fn stages_run_in_order_and_stop_at_the_first_failure() {
         let ran = std::cell::RefCell::new(Vec::new());
         let mut out = Vec::new();
-        let outcome = execute(Stage::value_variants(), &mut out, |stage| {
+        let outcome = execute(Stage::value_variants(), ALWAYS, &mut out, |stage| {
             ran.borrow_mut().push(stage);
             if stage == Stage::Layers { Err("an edge too many".to_owned()) } else { Ok(()) }
         });
         assert_eq!(outcome, Err("an edge too many".to_owned()));
-        assert_eq!(*ran.borrow(), [Stage::Fmt, Stage::Tidy, Stage::Layers]);
+        assert_eq!(*ran.borrow(), [Stage::Fmt, Stage::Tidy, Stage::Golden, Stage::Layers]);
         let text = String::from_utf8(out).unwrap();
         let (stages, closing) = text.split_once("ci: summary\n").unwrap();
         assert!(stages.contains("ci: tidy passed in ") && stages.contains("ci: layers FAILED in "));
         let closing: Vec<Vec<&str>> =
             closing.lines().map(|line| line.split_whitespace().take(2).collect()).collect();
-        assert_eq!(closing[1..4], [["tidy", "passed"], ["layers", "FAILED"], ["clippy", "not"]]);
+        assert_eq!(closing[2..5], [["golden", "passed"], ["layers", "FAILED"], ["clippy", "not"]]);
         assert_eq!(closing.last().unwrap(), &["all", "FAILED"]);
     }
 
     #[test]
     fn all_stages_passing_is_said_once_for_each_and_once_for_all() {
         let mut out = Vec::new();
-        execute(Stage::value_variants(), &mut out, |_| Ok(())).unwrap();
+        execute(Stage::value_variants(), ALWAYS, &mut out, |_| Ok(())).unwrap();
         let text = String::from_utf8(out).unwrap();
         let stages = Stage::value_variants().len();
         assert_eq!(text.matches(" passed in ").count(), stages);
@@ -200,9 +212,9 @@ mod tests {
     fn stages_that_compile_share_profile_members_and_features() {
         let shared = format!("--release --workspace --features {}", workspace::FEATURES);
         for stage in [Stage::Clippy, Stage::Test, Stage::Docs] {
-            assert!(stage.shown().contains(&shared), "{}", stage.shown());
+            assert!(stage.shown(ALWAYS).contains(&shared), "{}", stage.shown(ALWAYS));
         }
-        assert!(Stage::Clippy.shown().ends_with("--all-targets -- -D warnings"));
-        assert!(Stage::Docs.shown().starts_with("RUSTDOCFLAGS='-D warnings' cargo doc "));
+        assert!(Stage::Clippy.shown(ALWAYS).ends_with("--all-targets -- -D warnings"));
+        assert!(Stage::Docs.shown(ALWAYS).starts_with("RUSTDOCFLAGS='-D warnings' cargo doc "));
     }
 }

@@ -20,9 +20,15 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// These devices, none skipped.
-    pub(crate) fn required(devices: &str) -> Self {
-        Self { device: devices.to_owned(), require: Some(devices.to_owned()) }
+    /// All devices, of which none of `required` may be skipped.
+    pub(crate) fn required(required: &str) -> Self {
+        Self { device: DEVICES.to_owned(), require: Some(required.to_owned()) }
+    }
+
+    /// The verb as one would type it.
+    pub(crate) fn shown(&self) -> String {
+        let require = self.require.iter().map(|list| format!(" --require {list}"));
+        format!("conformance --device {}{}", self.device, require.collect::<String>())
     }
 }
 
@@ -55,7 +61,7 @@ mod tests {
     #[test]
     fn required_devices_are_passed_on_and_optional_ones_are_not_required() {
         let call = |args: &Args| workspace::shown(&compare(PathBuf::from("conformance"), args));
-        let required = "conformance --device flex,wgpu --require flex,wgpu";
+        let required = "conformance --device flex,ndarray,wgpu --require flex,wgpu";
         assert_eq!(call(&Args::required("flex,wgpu")), required);
         let optional = Args { device: "cuda:0".to_owned(), require: None };
         assert_eq!(call(&optional), "conformance --device cuda:0");

@@ -38,12 +38,24 @@ const NOT_DATA: &[&str] = &["py", "txt", "md"];
 /// # Errors
 /// A maker fails, a file cannot be read, or one differs from the manifest.
 pub(crate) fn run(args: &Args) -> Result {
-    let folder = workspace::root().join("tests").join("golden");
+    let folder = folder();
     match args.action {
-        Action::Check => check(&folder),
-        Action::Make => make(&folder).and_then(|()| check(&folder)),
+        Action::Check => check(),
+        Action::Make => make(&folder).and_then(|()| check()),
         Action::Manifest => write_manifest(&folder),
     }
+}
+
+/// Compares tests/golden with its manifest.
+///
+/// # Errors
+/// A file cannot be read, or differs from the manifest.
+pub(crate) fn check() -> Result {
+    compare(&folder())
+}
+
+fn folder() -> PathBuf {
+    workspace::root().join("tests").join("golden")
 }
 
 /// Runs every `make_*.py` of the folder with the versions of its requirements.txt.
@@ -67,7 +79,7 @@ fn make(folder: &Path) -> Result {
 }
 
 /// Compares the folder with its manifest.
-fn check(folder: &Path) -> Result {
+fn compare(folder: &Path) -> Result {
     let listed = read_manifest(folder)?;
     let present = hashes(folder)?;
     let differences = differences(&listed, &present);
@@ -171,7 +183,7 @@ ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad  deep/abc.bin
 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  empty.json
 ";
         assert_eq!(fs::read_to_string(folder.path().join(MANIFEST)).unwrap(), expected);
-        check(folder.path()).unwrap();
+        compare(folder.path()).unwrap();
     }
 
     #[test]
@@ -182,7 +194,7 @@ e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  empty.json
         fs::remove_file(folder.path().join("empty.json")).unwrap();
         fs::write(folder.path().join("new.json"), "{}").unwrap();
         fs::write(folder.path().join("make_it.py"), "another maker").unwrap();
-        let message = check(folder.path()).unwrap_err();
+        let message = compare(folder.path()).unwrap_err();
         let named: Vec<&str> = message.lines().filter(|line| line.starts_with("  ")).collect();
         let expected = [
             "  deep/abc.bin has changed",
@@ -195,8 +207,8 @@ e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  empty.json
     #[test]
     fn a_missing_or_broken_manifest_is_an_error() {
         let folder = folder();
-        assert!(check(folder.path()).unwrap_err().contains("cannot read"));
+        assert!(compare(folder.path()).unwrap_err().contains("cannot read"));
         fs::write(folder.path().join(MANIFEST), "no hash here\n").unwrap();
-        assert!(check(folder.path()).unwrap_err().contains("`no hash here`"));
+        assert!(compare(folder.path()).unwrap_err().contains("`no hash here`"));
     }
 }

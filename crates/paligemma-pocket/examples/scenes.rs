@@ -1,12 +1,7 @@
 //! Writes a sheet of scenes as a PNG to the path given and prints what each of them says.
 
-use std::hint::black_box;
-use std::time::Instant;
-
 use image::{RgbImage, imageops};
-use paligemma_pocket::{Scene, patches, task};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
+use paligemma_pocket::{Scene, task};
 
 const COLUMNS: u32 = 8;
 const ROWS: u32 = 6;
@@ -25,23 +20,5 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     sheet.save(&path)?;
-    time_generation();
     Ok(())
-}
-
-/// Prints how long each part of making one scene takes.
-fn time_generation() {
-    let count = 5000;
-    let clock = |what: &str, work: &mut dyn FnMut(u64)| {
-        let start = Instant::now();
-        (0..count).for_each(work);
-        let each = start.elapsed().as_secs_f64() * 1e6 / count as f64;
-        println!("{what}: {each:.1} microseconds a scene");
-    };
-    let scenes: Vec<Scene> = (0..count).map(|seed| Scene::generate(seed, 1..=4)).collect();
-    let mut rng = ChaCha8Rng::seed_from_u64(0);
-    clock("generate", &mut |seed| drop(black_box(Scene::generate(seed, 1..=4))));
-    clock("render", &mut |seed| drop(black_box(scenes[seed as usize].render()));
-    clock("examples", &mut |seed| drop(black_box(task::examples(&scenes[seed as usize], &mut rng)));
-    clock("patches", &mut |seed| drop(black_box(patches::patch_targets(&scenes[seed as usize], 14)));
 }

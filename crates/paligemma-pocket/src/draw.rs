@@ -18,45 +18,117 @@ static FONT: LazyLock<FontRef<'static>> = LazyLock::new(|| {
 /// Height of the font between its highest and lowest reach, in heights of a capital.
 const LINE_TO_CAP: f32 = 2384.0 / 1493.0;
 
+/// A picture in the making, so many times larger than the scene's own pixels.
+struct Canvas {
+    pixels: Pixmap,
+    scale: f32,
+}
+
 impl Scene {
     /// The picture of the scene, [`SIDE`] pixels wide and high.
     pub fn render(&self) -> RgbImage {
-        let mut canvas = Pixmap::new(SIDE, SIDE).expect("a fixed size above zero");
-        fill_ground(&mut canvas, &self.ground);
+        self.render_at(1)
+    }
+
+    /// The same picture for people to look at, `scale` times as wide and high.
+    ///
+    /// # Panics
+    /// If `scale` is zero.
+    pub fn render_at(&self, scale: u32) -> RgbImage {
+        let side = SIDE * scale;
+        let pixels = Pixmap::new(side, side).expect("a size above zero");
+        let mut canvas = Canvas { pixels, scale: scale as f32 };
+        canvas.fill_ground(&self.ground);
         for thing in &self.things {
-            fill_thing(&mut canvas, thing);
+            canvas.fill_thing(thing);
         }
         if let Some(text) = &self.text {
-            fill_plate(&mut canvas, text);
-            write(&mut canvas, text);
+            canvas.fill_plate(text);
+            canvas.write(text);
         }
-        let pixels = canvas.data().chunks_exact(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]);
-        RgbImage::from_raw(SIDE, SIDE, pixels.collect()).expect("three bytes for every pixel")
+        let pixels = canvas.pixels.data().chunks_exact(4);
+        let pixels = pixels.flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]);
+        RgbImage::from_raw(side, side, pixels.collect()).expect("three bytes for every pixel")
     }
 }
 
-fn fill_ground(canvas: &mut Pixmap, ground: &Ground) {
-    let side = SIDE as usize;
-    let pixels = canvas.data_mut().chunks_exact_mut(4).enumerate();
-    let mut put = |pixel: &mut [u8], [r, g, b]: [u8; 3]| pixel.copy_from_slice(&[r, g, b, 255]);
-    match *ground {
-        Ground::Plain(paint) => pixels.for_each(|(_, pixel)| put(pixel, paint)),
-        Ground::Gradient { from, to, angle } => {
-            let (sin, cos) = angle.sin_cos();
-            let (half, reach) = (SIDE as f32 / 2.0, sin.abs() + cos.abs());
-            for (index, pixel) in pixels {
-                let x = ((index % side) as f32 + 0.5) / half - 1.0;
-                let y = ((index / side) as f32 + 0.5) / half - 1.0;
-                put(pixel, mix(from, to, f32::midpoint((x * cos + y * sin) / reach, 1.0)));
+impl Canvas {
+    fn fill_ground(&mut self, ground: &Ground) {
+        let (width, scale) = (self.pixels.width() as usize, self.scale);
+        let pixels = self.pixels.data_mut().chunks_exact_mut(4);
+        let put = |pixel: &mut [u8], [r, g, b]: [u8; 3]| pixel.copy_from_slice(&[r, g, b, 255]);
+        // Where a pixel's centre lies in the scene.
+        let place = |at: usize| (at as f32 + 0.5) / scale;
+        match *ground {
+            Ground::Plain(paint) => pixels.for_each(|pixel| put(pixel, paint)),
+            Ground::Gradient { from, to, angle } => {
+                let (sin, cos) = angle.sin_cos();
+                let (half, reach) = (SIDE as f32 / 2.0, sin.abs() + cos.abs());
+                for (index, pixel) in pixels.enumerate() {
+                    let x = place(index % width) / half - 1.0;
+                    let y = place(index / width) / half - 1.0;
+                    put(pixel, mix(from, to, f32::midpoint((x * cos + y * sin) / reach, 1.0)));
+                }
+            }
+            Ground::Noisy { paint, amplitude, grain, seed } => {
+                let grain = grain as usize;
+                for (index, pixel) in pixels.enumerate() {
+                    let x = place(index % width) as usize / grain;
+                    let y = place(index / width) as usize / grain;
+                    let level = noise(seed, y as u64 * u64::from(SIDE) + x as u64, amplitude);
+                    put(pixel, paint.map(|channel| channel.saturating_add_signed(level)));
+                }
             }
         }
-        Ground::Noisy { paint, amplitude, grain, seed } => {
-            let (width, grain) = (u64::from(SIDE), grain as usize);
-            for (index, pixel) in pixels {
-                let (x, y) = (index % side / grain, index / side / grain);
-                let level = noise(seed, y as u64 * width + x as u64, amplitude);
-                put(pixel, paint.map(|channel| channel.saturating_add_signed(level)));
+    }
+
+    fn fill(&mut self, path: &Path, paint: [u8; 3]) {
+        let transform = Transform::from_scale(self.scale, self.scale);
+        self.pixels.fill_path(path, &solid(paint), FillRule::Winding, transform, None);
+    }
+
+    fn fill_thing(&mut self, thing: &Thing) {
+        if let Some(path) = outline(thing.shape, thing.box_) {
+            self.fill(&path, thing.paint);
+        }
+    }
+
+    fn fill_plate(&mut self, text: &PlatedText) {
+        let [x0, y0, x1, y1] = text.box_;
+        let rim = mix(text.plate, text.ink, 0.5);
+        for (inset, colour) in [(0.0, rim), (1.0, text.plate)] {
+            let area = Rect::from_ltrb(x0 + inset, y0 + inset, x1 - inset, y1 - inset);
+            if let Some(path) = area.map(PathBuilder::from_rect) {
+                self.fill(&path, colour);
             }
+        }
+    }
+
+    fn write(&mut self, text: &PlatedText) {
+        let font = PxScale::from(text.cap_height * LINE_TO_CAP * self.scale);
+        let advance = (text.box_[2] - text.box_[0] - 2.0 * PADDING) / text.text.len() as f32;
+        let baseline = (text.box_[1] + PADDING + text.cap_height) * self.scale;
+        for (index, letter) in text.text.chars().enumerate() {
+            let left = (text.box_[0] + PADDING + index as f32 * advance) * self.scale;
+            let glyph: Glyph =
+                FONT.glyph_id(letter).with_scale_and_position(font, point(left, baseline));
+            let Some(outlined) = FONT.outline_glyph(glyph) else { continue };
+            let corner = outlined.px_bounds().min;
+            outlined.draw(|x, y, cover| {
+                let (x, y) = (corner.x as i64 + i64::from(x), corner.y as i64 + i64::from(y));
+                self.blend([x, y], text.ink, cover);
+            });
+        }
+    }
+
+    /// Lays `paint` over the pixel at `[x, y]`; nothing where that lies outside the picture.
+    fn blend(&mut self, [x, y]: [i64; 2], paint: [u8; 3], cover: f32) {
+        let side = i64::from(self.pixels.width());
+        if (0..side).contains(&x) && (0..side).contains(&y) {
+            let start = 4 * (y * side + x) as usize;
+            let pixel = &mut self.pixels.data_mut()[start..start + 3];
+            let mixed = mix([pixel[0], pixel[1], pixel[2]], paint, cover.min(1.0));
+            pixel.copy_from_slice(&mixed);
         }
     }
 }
@@ -78,13 +150,6 @@ fn solid([r, g, b]: [u8; 3]) -> Paint<'static> {
     paint
 }
 
-fn fill_thing(canvas: &mut Pixmap, thing: &Thing) {
-    if let Some(path) = outline(thing.shape, thing.box_) {
-        let (paint, still) = (solid(thing.paint), Transform::identity());
-        canvas.fill_path(&path, &paint, FillRule::Winding, still, None);
-    }
-}
-
 /// The outline of a shape in its box; `None` for an empty box, which has no outline.
 fn outline(shape: Shape, [x0, y0, x1, y1]: [f32; 4]) -> Option<Path> {
     let Some(corners) = shape.corners() else {
@@ -99,53 +164,13 @@ fn outline(shape: Shape, [x0, y0, x1, y1]: [f32; 4]) -> Option<Path> {
     builder.finish()
 }
 
-fn fill_plate(canvas: &mut Pixmap, text: &PlatedText) {
-    let [x0, y0, x1, y1] = text.box_;
-    let rim = mix(text.plate, text.ink, 0.5);
-    for (inset, colour) in [(0.0, rim), (1.0, text.plate)] {
-        let area = Rect::from_ltrb(x0 + inset, y0 + inset, x1 - inset, y1 - inset);
-        if let Some(path) = area.map(PathBuilder::from_rect) {
-            let still = Transform::identity();
-            canvas.fill_path(&path, &solid(colour), FillRule::Winding, still, None);
-        }
-    }
-}
-
-fn write(canvas: &mut Pixmap, text: &PlatedText) {
-    let scale = PxScale::from(text.cap_height * LINE_TO_CAP);
-    let advance = (text.box_[2] - text.box_[0] - 2.0 * PADDING) / text.text.len() as f32;
-    let baseline = text.box_[1] + PADDING + text.cap_height;
-    for (index, letter) in text.text.chars().enumerate() {
-        let left = text.box_[0] + PADDING + index as f32 * advance;
-        let glyph: Glyph =
-            FONT.glyph_id(letter).with_scale_and_position(scale, point(left, baseline));
-        let Some(outlined) = FONT.outline_glyph(glyph) else { continue };
-        let corner = outlined.px_bounds().min;
-        outlined.draw(|x, y, cover| {
-            let (x, y) = (corner.x as i64 + i64::from(x), corner.y as i64 + i64::from(y));
-            blend(canvas, [x, y], text.ink, cover);
-        });
-    }
-}
-
-/// Lays `paint` over the pixel at `[x, y]`; nothing where that lies outside the picture.
-fn blend(canvas: &mut Pixmap, [x, y]: [i64; 2], paint: [u8; 3], cover: f32) {
-    let side = i64::from(SIDE);
-    if (0..side).contains(&x) && (0..side).contains(&y) {
-        let start = 4 * (y * side + x) as usize;
-        let pixel = &mut canvas.data_mut()[start..start + 3];
-        let mixed = mix([pixel[0], pixel[1], pixel[2]], paint, cover.min(1.0));
-        pixel.copy_from_slice(&mixed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::thing::Size;
 
     /// How far a pixel is from a paint, in the worst channel.
-    fn off(pixel: &image::Rgb<u8>, paint: [u8; 3]) -> u8 {
+    fn off(pixel: image::Rgb<u8>, paint: [u8; 3]) -> u8 {
         pixel.0.iter().zip(paint).map(|(&a, b)| a.abs_diff(b)).max().unwrap_or(0)
     }
 
@@ -162,11 +187,11 @@ mod tests {
                     let [x0, y0, x1, y1] = thing.box_;
                     x + 1.0 > x0 && y + 1.0 > y0 && x < x1 && y < y1
                 });
-                assert!(touched || off(pixel, [120, 124, 128]) == 0, "{seed} {x} {y}");
+                assert!(touched || off(*pixel, [120, 124, 128]) == 0, "{seed} {x} {y}");
             }
             for thing in &scene.things {
                 let [x, y] = thing.centre();
-                assert!(off(picture.get_pixel(x as u32, y as u32), thing.paint) <= 1);
+                assert!(off(*picture.get_pixel(x as u32, y as u32), thing.paint) <= 1);
             }
         }
     }
@@ -203,7 +228,7 @@ mod tests {
             let blank = scene.render();
             let changed: Vec<(u32, u32)> = written
                 .enumerate_pixels()
-                .filter(|(x, y, pixel)| off(pixel, blank.get_pixel(*x, *y).0) > 40)
+                .filter(|(x, y, pixel)| off(**pixel, blank.get_pixel(*x, *y).0) > 40)
                 .map(|(x, y, _)| (x, y))
                 .collect();
             for &(x, y) in &changed {

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
+use paligemma_processor::{Detection, parse_detections};
+
 use crate::task::{Example, Task};
 
 /// Overlap from which a predicted box counts as found.
 const LEAST_OVERLAP: f32 = 0.5;
-/// Largest number in a `<loc>` token.
-const LAST_LOC: f32 = 1023.0;
 
 /// How many predictions of one task equal the answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,12 +71,12 @@ impl Score {
 
     /// Matches boxes one to one, best overlaps first.
     fn add_boxes(&mut self, expected: &str, predicted: &str) {
-        let (expected, predicted) = (parse(expected), parse(predicted));
+        let (expected, predicted) = (parse_detections(expected), parse_detections(predicted));
         let mut pairs: Vec<(f32, usize, usize)> = Vec::new();
         for (i, truth) in expected.iter().enumerate() {
             for (j, guess) in predicted.iter().enumerate() {
-                let overlap = overlap(truth.1, guess.1);
-                if truth.0 == guess.0 && overlap >= LEAST_OVERLAP {
+                let overlap = overlap(truth, guess);
+                if truth.label == guess.label && overlap >= LEAST_OVERLAP {
                     pairs.push((overlap, i, j));
                 }
             }
@@ -108,33 +108,16 @@ impl fmt::Display for Score {
     }
 }
 
-/// Labels and boxes `[x0, y0, x1, y1]`, as fractions of the picture, in the text of a detection.
-/// What is not four locations and a label, or is a box without area, is no detection.
-fn parse(text: &str) -> Vec<(String, [f32; 4])> {
-    text.split(';').filter_map(|part| parse_one(part.trim())).collect()
-}
-
-fn parse_one(mut text: &str) -> Option<(String, [f32; 4])> {
-    let mut numbers = [0.0; 4];
-    for number in &mut numbers {
-        let (digits, rest) = text.strip_prefix("<loc")?.split_once('>')?;
-        *number = digits.parse::<u16>().ok().map(f32::from).filter(|&n| n <= LAST_LOC)? / LAST_LOC;
-        text = rest;
-    }
-    let [y0, x0, y1, x1] = numbers;
-    let label = text.trim();
-    let whole = y1 > y0 && x1 > x0 && !label.is_empty() && !label.contains('<');
-    whole.then(|| (label.to_owned(), [x0, y0, x1, y1]))
-}
-
 /// Area of the intersection over that of the union.
-fn overlap(a: [f32; 4], b: [f32; 4]) -> f32 {
+fn overlap(a: &Detection, b: &Detection) -> f32 {
+    let [a, b] = [a, b].map(|found| [found.x0, found.y0, found.x1, found.y1]);
     let area = |c: [f32; 4]| (c[2] - c[0]).max(0.0) * (c[3] - c[1]).max(0.0);
     let common = area([a[0].max(b[0]), a[1].max(b[1]), a[2].min(b[2]), a[3].min(b[3])]);
     common / (area(a) + area(b) - common)
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "0 and 1 are quotients without rounding")]
 mod tests {
     use super::*;
     use crate::scene::Scene;

@@ -12,6 +12,11 @@
 //! }
 //! ```
 #![deny(missing_docs)]
+#![allow(
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    reason = "pixels and levels are brought into their ranges before they are cast"
+)]
 
 pub mod draw;
 pub mod evaluate;

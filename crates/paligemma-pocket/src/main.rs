@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use paligemma_pocket::Scene;
 
 /// Trains and evaluates the embedded model.
 #[derive(Parser)]
@@ -34,6 +35,21 @@ enum Command {
         #[arg(long, default_value = "crates/paligemma/pocket")]
         out: PathBuf,
     },
+    /// Draws a scene for people to look at.
+    Picture {
+        /// The seed of the scene.
+        #[arg(long)]
+        seed: u64,
+        /// How many things it shows.
+        #[arg(long, default_value_t = 2)]
+        things: usize,
+        /// How many times larger than the model sees it.
+        #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=16))]
+        scale: u32,
+        /// Where the picture goes.
+        #[arg(long)]
+        out: PathBuf,
+    },
     /// Scores a checkpoint on scenes never trained on.
     Evaluate {
         /// The checkpoint's folder.
@@ -49,6 +65,10 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Train { out, minutes } => train::run(&out, minutes * 60.0),
         Command::Export { run, out } => train::export(&run, &out),
+        Command::Picture { seed, things, scale, out } => Scene::generate(seed, things..=things)
+            .render_at(scale)
+            .save(&out)
+            .map_err(|error| format!("cannot write {}: {error}", out.display()).into()),
         Command::Evaluate { model, scenes } => train::evaluate(&model, scenes),
     };
     match result {

@@ -88,6 +88,7 @@ fn encloses(corners: &[[f32; 2]], u: f32, v: f32) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "boxes are handed on by the same arithmetic")]
 mod tests {
     use super::*;
 
@@ -113,7 +114,7 @@ mod tests {
 
     #[test]
     fn coverage_agrees_with_what_is_drawn() {
-        for seed in 0..100 {
+        for seed in 0..25 {
             let mut scene = Scene::generate(seed, 1..=4);
             scene.text = None;
             scene.ground = crate::scene::Ground::Plain([120, 124, 128]);

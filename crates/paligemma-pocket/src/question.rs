@@ -6,10 +6,14 @@ use rand::{Rng, RngCore};
 use crate::scene::{SIDE, Scene};
 use crate::thing::{Colour, Shape, Thing, label};
 
+/// A question without its `answer en `, and the answer.
 type Question = (String, String);
 
+/// Draws a question of one kind; `None` where the scene leaves its answer in doubt.
+type Kind = fn(&Scene, &mut dyn RngCore) -> Option<Question>;
+
 /// Kinds of question; a kind listed twice is asked twice as often.
-const KINDS: [fn(&Scene, &mut dyn RngCore) -> Option<Question>; 17] = [
+const KINDS: [Kind; 17] = [
     count_all,
     count_all,
     count_some,
@@ -79,6 +83,7 @@ fn mention(scene: &Scene, thing: &Thing, rng: &mut dyn RngCore) -> String {
     thing.label()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a `Kind` like the others")]
 fn count_all(scene: &Scene, rng: &mut dyn RngCore) -> Option<Question> {
     let noun = any(&["shapes", "things"], rng);
     Some((format!("how many {noun} are there?"), scene.things.len().to_string()))
@@ -113,6 +118,7 @@ fn shape_of(scene: &Scene, rng: &mut dyn RngCore) -> Option<Question> {
 }
 
 /// As often yes as no; a no shares what it can with a thing that is there.
+#[expect(clippy::unnecessary_wraps, reason = "a `Kind` like the others")]
 fn is_there(scene: &Scene, rng: &mut dyn RngCore) -> Option<Question> {
     let (yes, form) = (rng.random_bool(0.5), rng.random_range(0..4));
     let what = loop {

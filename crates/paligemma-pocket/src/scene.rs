@@ -168,8 +168,8 @@ fn place(kinds: &[(Colour, Shape)], text: Option<&str>, rng: &mut impl Rng) -> O
     let mut things: Vec<Thing> = Vec::with_capacity(kinds.len());
     for &(colour, shape) in kinds {
         let size = if rng.random_bool(0.5) { Size::Small } else { Size::Large };
-        let side = rng.random_range(size.sides());
-        let box_ = find_room(&taken, [side, side], rng, |box_| {
+        let extent = rng.random_range(size.sides());
+        let box_ = find_room(&taken, [extent, extent], rng, |box_| {
             let x = f32::midpoint(box_[0], box_[2]);
             things.iter().all(|thing| (thing.centre()[0] - x).abs() >= STEP)
         })?;

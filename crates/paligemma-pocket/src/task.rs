@@ -1,5 +1,6 @@
 //! Prompts about a scene and what a perfect model answers to them.
 
+use paligemma_processor::{Detection, format_detections};
 use rand::seq::SliceRandom;
 use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -37,9 +38,6 @@ pub struct Example {
     pub suffix: String,
 }
 
-/// Largest number in a `<loc>` token (big_vision `pp/proj/paligemma/segmentation.py`).
-const LAST_LOC: f32 = 1023.0;
-
 /// The caption: `a small red circle and a large blue star`.
 pub fn caption(scene: &Scene) -> Example {
     let names: Vec<String> = scene
@@ -58,15 +56,18 @@ pub fn caption(scene: &Scene) -> Example {
 /// Boxes of the asked things, in the order asked; those not in the scene are left out.
 pub fn detect(scene: &Scene, asked: &[(Colour, Shape)]) -> Example {
     let prefix: Vec<String> = asked.iter().map(|&(colour, shape)| label(colour, shape)).collect();
-    let found: Vec<String> = asked
+    let found: Vec<Detection> = asked
         .iter()
         .flat_map(|&kind| scene.things.iter().filter(move |t| (t.colour, t.shape) == kind))
-        .map(|thing| format!("{} {}", locations(thing.box_), thing.label()))
+        .map(|thing| {
+            let [x0, y0, x1, y1] = thing.box_.map(|pixels| pixels / SIDE as f32);
+            Detection { label: thing.label(), x0, y0, x1, y1 }
+        })
         .collect();
     Example {
         task: Task::Detect,
         prefix: format!("detect {}", prefix.join(" ; ")),
-        suffix: found.join(" ; "),
+        suffix: format_detections(&found),
     }
 }
 
@@ -74,14 +75,6 @@ pub fn detect(scene: &Scene, asked: &[(Colour, Shape)]) -> Example {
 pub fn ocr(scene: &Scene) -> Example {
     let suffix = scene.text.as_ref().map(|text| text.text.clone()).unwrap_or_default();
     Example { task: Task::Ocr, prefix: "ocr".into(), suffix }
-}
-
-/// The four `<loc>` tokens of a box in pixels: y0, x0, y1, x1.
-pub fn locations([x0, y0, x1, y1]: [f32; 4]) -> String {
-    [y0, x0, y1, x1]
-        .map(|pixels| (pixels / SIDE as f32 * LAST_LOC).round().clamp(0.0, LAST_LOC) as u32)
-        .map(|number| format!("<loc{number:04}>"))
-        .concat()
 }
 
 /// Prompts to train on: a caption, two questions, a detection and, where there is a plate (and
@@ -181,7 +174,6 @@ mod tests {
         let circle = "<loc0256><loc0000><loc0402><loc0146> red circle";
         assert_eq!(both.suffix, format!("{star} ; {circle}"));
         assert_eq!(detect(&scene(), &[(Colour::White, Shape::Star)]).suffix, "");
-        assert_eq!(locations([-1.0, 0.0, 112.0, 200.0]), "<loc0000><loc0000><loc1023><loc1023>");
     }
 
     #[test]

@@ -129,7 +129,7 @@ fn star() -> Vec<[f32; 2]> {
         .map(|step| {
             let radius = if step % 2 == 0 { 1.0 } else { STAR_WAIST };
             let (sin, cos) = turn(step).sin_cos();
-            [(radius * sin / half_width + 1.0) / 2.0, (1.0 - radius * cos) / (1.0 + below)]
+            [f32::midpoint(radius * sin / half_width, 1.0), (1.0 - radius * cos) / (1.0 + below)]
         })
         .collect()
 }

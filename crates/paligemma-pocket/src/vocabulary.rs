@@ -7,6 +7,7 @@
 use std::io;
 use std::path::Path;
 
+use paligemma_processor::{LOCATIONS, SEGMENTS};
 use serde_json::{Map, Value, json};
 
 use crate::scene::SIDE;
@@ -20,10 +21,6 @@ pub const EOS: u32 = 1;
 pub const BOS: u32 = 2;
 /// The newline, which ends a prompt.
 pub const NEWLINE: u32 = 4;
-/// Number of `<loc>` tokens.
-pub const LOCATIONS: u32 = 1024;
-/// Number of `<seg>` tokens.
-pub const SEGMENTS: u32 = 128;
 /// Side of a patch, in pixels, which with the picture's side gives the number of image tokens.
 pub const PATCH: u32 = 14;
 
@@ -196,18 +193,28 @@ mod tests {
         for (token, expected) in control {
             assert_eq!(id(token), Some(expected), "{token:?}");
         }
-        let first = first_location();
-        for number in 0..LOCATIONS {
-            assert_eq!(id(&format!("<loc{number:04}>")), Some(first + number));
-        }
-        for number in 0..SEGMENTS {
-            assert_eq!(id(&format!("<seg{number:03}>")), Some(first + LOCATIONS + number));
-        }
         assert_eq!(id("<image>"), Some(image_token()));
         let all: std::collections::BTreeSet<u32> =
             tokenizer.get_vocab(true).into_values().collect();
         assert_eq!(all, (0..size() as u32).collect());
         assert!(tokenizer.to_string(false).unwrap().len() < 200_000);
+    }
+
+    #[test]
+    fn the_processor_takes_it_and_finds_every_location_and_segment() {
+        let json = tokenizer().to_string();
+        let loaded =
+            paligemma_processor::Tokenizer::from_bytes(json.as_bytes(), image_token()).unwrap();
+        let special = loaded.special();
+        let control = [special.pad, special.eos, special.bos, special.newline, special.image];
+        assert_eq!(control, [PAD, EOS, BOS, NEWLINE, image_token()]);
+        for number in 0..LOCATIONS {
+            assert_eq!(loaded.loc(number), first_location() + number as u32);
+        }
+        for number in 0..SEGMENTS {
+            assert_eq!(loaded.seg(number), first_location() + (LOCATIONS + number) as u32);
+        }
+        assert_eq!(loaded.vocab_size(), size());
     }
 
     #[test]

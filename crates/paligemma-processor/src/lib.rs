@@ -36,6 +36,7 @@
 //! ```
 
 mod detection;
+mod jpeg;
 mod picture;
 mod resize;
 mod stream;

@@ -10,7 +10,7 @@ use image::{
     metadata::Orientation,
 };
 
-use crate::resize::resize;
+use crate::{jpeg, resize::resize};
 
 /// The most pixels a picture may have along a side.
 pub const MAX_SIDE: u32 = 16_384;
@@ -84,51 +84,40 @@ pub fn open_picture(path: &Path) -> Result<RgbImage, PictureError> {
 /// allocated, and [`PictureError::CutOff`] or [`PictureError::Decode`] for damaged or unsupported
 /// data.
 pub fn decode_picture(bytes: &[u8]) -> Result<RgbImage, PictureError> {
-    let mut reader =
-        ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(ImageError::IoError)?;
-    match reader.format() {
-        Some(ImageFormat::Jpeg) if is_cut_off(bytes) => return Err(PictureError::CutOff),
-        Some(format) if format.reading_enabled() => (),
+    let (mut picture, orientation) = match image::guess_format(bytes) {
+        Ok(ImageFormat::Jpeg) => jpeg::decode(bytes).map(|(rgb, turn)| (rgb.into(), turn))?,
+        Ok(format) if format.reading_enabled() => decode_other(bytes, format)?,
         _ => return Err(PictureError::UnknownFormat),
-    }
+    };
+    picture.apply_orientation(orientation);
+    Ok(flatten(picture))
+}
+
+/// Decodes any format but JPEG; also returns how to turn it upright.
+fn decode_other(
+    bytes: &[u8],
+    format: ImageFormat,
+) -> Result<(DynamicImage, Orientation), PictureError> {
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     // Bounds what decoders allocate besides the pixels. Those are checked below, where the error
     // can say how many there are.
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MAX_BYTES);
     reader.limits(limits);
     let mut decoder = reader.into_decoder()?;
-    let ((width, height), bytes) = (decoder.dimensions(), decoder.total_bytes());
+    let (width, height) = decoder.dimensions();
+    check_size(width, height, decoder.total_bytes())?;
+    // Damaged metadata is no reason to refuse sound pixels.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    Ok((DynamicImage::from_decoder(decoder)?, orientation))
+}
+
+/// Refuses what a header announces, before it is allocated, where it is over the limits.
+pub(crate) fn check_size(width: u32, height: u32, bytes: u64) -> Result<(), PictureError> {
     if width.max(height) > MAX_SIDE || bytes > MAX_BYTES {
         return Err(PictureError::TooLarge { width, height, bytes });
     }
-    // Damaged metadata is no reason to refuse sound pixels.
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut picture = DynamicImage::from_decoder(decoder)?;
-    picture.apply_orientation(orientation);
-    Ok(flatten(picture))
-}
-
-/// Whether a JPEG has no end marker behind its last scan (markers: ITU T.81, annex B.1.1).
-fn is_cut_off(jpeg: &[u8]) -> bool {
-    const START: u8 = 0xd8;
-    const END: u8 = 0xd9;
-    const RESTART_0: u8 = 0xd0;
-    const RESTART_7: u8 = 0xd7;
-    let mut at = 0;
-    while let Some(&[prefix, marker]) = jpeg.get(at..at + 2) {
-        at += match (prefix, marker) {
-            (0xff, END) => return false,
-            (0xff, START | RESTART_0..=RESTART_7) => 2,
-            // No marker: data of a scan, an escaped or a filling byte.
-            (0..=0xfe, _) | (0xff, 0x00 | 0xff) => 1,
-            // A segment: skipped by its length, for a thumbnail in it has an end of its own.
-            (0xff, _) => match jpeg.get(at + 2..at + 4) {
-                Some(&[high, low]) => 2 + usize::from(u16::from_be_bytes([high, low])),
-                _ => return true,
-            },
-        };
-    }
-    true
+    Ok(())
 }
 
 /// Brings any kind of pixels to 8-bit RGB, composited on white where there is transparency.
@@ -145,8 +134,12 @@ fn flatten(picture: DynamicImage) -> RgbImage {
 
 /// `value` at opacity `alpha` over 255, rounded to the nearest level.
 fn over_white(value: u8, alpha: u8) -> u8 {
-    let (value, alpha) = (u32::from(value), u32::from(alpha));
-    ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8
+    255 - fraction(255 - value, alpha)
+}
+
+/// `value * share / 255`, rounded to the nearest level.
+pub(crate) fn fraction(value: u8, share: u8) -> u8 {
+    ((u32::from(value) * u32::from(share) + 127) / 255) as u8
 }
 
 /// Turns a picture into what the vision tower takes: `[3, size, size]`, row-major, in -1..=1.

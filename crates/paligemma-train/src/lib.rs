@@ -10,6 +10,6 @@ mod schedule;
 
 pub use batch::{Row, Rows};
 pub use loss::suffix_loss;
-pub use optimizer::{MixedOptimizer, OptimizerConfig};
+pub use optimizer::{MixedOptimizer, OptimizerConfig, numbered};
 pub use run::{Progress, RunDirectory, RunError};
 pub use schedule::Schedule;

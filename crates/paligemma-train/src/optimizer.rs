@@ -1,6 +1,6 @@
 //! Muon for the matrices inside the layers, AdamW for everything else.
 
-use burn::module::{AutodiffModule, ModuleVisitor, Param, ParamId};
+use burn::module::{AutodiffModule, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::adaptor::OptimizerAdaptor;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamW, AdamWConfig, GradientsParams, Muon, MuonConfig, Optimizer};
@@ -98,6 +98,24 @@ fn read<B: Backend, R: Record<B>>(
 ) -> Result<R, RecorderError> {
     use burn::record::Recorder as _;
     Recorder::default().load(stem.with_extension(name), device)
+}
+
+/// The module with its parameters numbered in the order of its fields.
+///
+/// Optimisers know parameters by their ids, which are random otherwise: without this, a model that
+/// was saved and loaded again would meet the saved optimiser as a stranger and begin without
+/// momentum.
+pub fn numbered<B: Backend, M: Module<B>>(module: M) -> M {
+    struct Number(u64);
+
+    impl<B: Backend> ModuleMapper<B> for Number {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+            let (_, tensor, mapper) = param.consume();
+            self.0 += 1;
+            Param::from_mapped_value(ParamId::from(self.0), tensor, mapper)
+        }
+    }
+    module.map(&mut Number(0))
 }
 
 /// Sorts parameters by the optimiser that suits them.

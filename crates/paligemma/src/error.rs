@@ -37,6 +37,17 @@ pub enum Error {
     /// The tokenizer or a text cannot be used.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+    /// The tokenizer knows tokens that the model has no embedding for.
+    #[error(
+        "the tokenizer has {tokens} tokens, the model {rows}: use the config.json and \
+         tokenizer.json of the same checkpoint"
+    )]
+    Vocabulary {
+        /// Tokens of the tokenizer.
+        tokens: usize,
+        /// Rows of the embedding.
+        rows: usize,
+    },
     /// A picture cannot be read.
     #[error(transparent)]
     Picture(#[from] PictureError),

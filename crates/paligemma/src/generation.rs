@@ -49,6 +49,19 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// Refuses what no answer can be made with.
+    ///
+    /// # Errors
+    /// If no token may be generated, or a sampling option is out of range.
+    pub fn check(&self) -> Result<(), Error> {
+        if self.max_new_tokens == 0 {
+            return Err(Error::NoNewTokens);
+        }
+        self.sampling.check()
+    }
+}
+
 /// A prompt about encoded pictures.
 #[derive(Clone, Debug)]
 pub struct Request {

@@ -23,7 +23,7 @@ mod error;
 mod generation;
 mod model;
 mod pipeline;
-mod pocket;
+pub mod pocket;
 mod sampling;
 mod session;
 pub mod tasks;

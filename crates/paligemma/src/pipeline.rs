@@ -104,6 +104,10 @@ impl PaliGemma {
         tokenizer: Tokenizer,
         (device, dtype): (DeviceSpec, Dtype),
     ) -> Result<Self, Error> {
+        let (tokens, rows) = (tokenizer.vocab_size(), config.text.vocab_size);
+        if tokens > rows {
+            return Err(Error::Vocabulary { tokens, rows });
+        }
         let device = device.resolve()?;
         let open = Open { checkpoint, config: &config, device, dtype };
         let (engine, report) = device.run(open)??;
@@ -189,10 +193,7 @@ impl PaliGemma {
         let mut texts = Vec::new();
         let mut starts = Vec::new();
         for Request { scene, prompt, options } in requests {
-            options.sampling.check()?;
-            if options.max_new_tokens == 0 {
-                return Err(Error::NoNewTokens);
-            }
+            options.check()?;
             let text = self.tokenizer.encode_prompt(prompt, 0, 0)?;
             let (usage, room) = self.room(scene, &text)?;
             texts.push(text);

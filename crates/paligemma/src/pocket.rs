@@ -1,8 +1,8 @@
-//! The files of the embedded model.
+//! The files of the embedded model, in the form that published checkpoints have.
 
 /// `config.json`.
-pub(crate) const CONFIG: &str = include_str!("../pocket/config.json");
+pub static CONFIG: &str = include_str!("../pocket/config.json");
 /// `tokenizer.json`.
-pub(crate) const TOKENIZER: &[u8] = include_bytes!("../pocket/tokenizer.json");
+pub static TOKENIZER: &[u8] = include_bytes!("../pocket/tokenizer.json");
 /// `model.safetensors`.
-pub(crate) const WEIGHTS: &[u8] = include_bytes!("../pocket/model.safetensors");
+pub static WEIGHTS: &[u8] = include_bytes!("../pocket/model.safetensors");

@@ -1,7 +1,7 @@
 //! The first stage: the tower learns to see before it meets any text.
 //!
 //! It stands in for the unimodal pre-training that the paper's tower has had: every patch tells
-//! what it shows and the box of the thing it belongs to.
+//! what it shows and the box of the thing it belongs to, as numbers and as `<loc>` tokens.
 
 use std::time::Instant;
 
@@ -17,41 +17,69 @@ use paligemma_train::{MixedOptimizer, OptimizerConfig, RunDirectory, Schedule};
 
 use super::data::{Batch, Recipe, stream};
 use super::files::State;
-use super::model::config;
+use super::model::{LOCATIONS, config, location_table};
 use super::{Result, Training};
 
 const SCHEDULE: Schedule = Schedule { steps: 1600, warmup: 50 };
 const RATES: OptimizerConfig = OptimizerConfig { adamw: 3e-3, muon: Some(0.02) };
 /// Weight of the boxes' error against the classes'.
 const BOX_WEIGHT: f32 = 10.0;
+/// Weight of the location tokens' cross-entropy.
+const LOCATION_WEIGHT: f32 = 0.3;
 
-/// The tower with two heads that are thrown away afterwards.
+/// The tower with three heads that are thrown away afterwards.
 #[derive(Module, Debug)]
 struct Eyes<B: NnBackend> {
     tower: Siglip<B>,
     class: Projection<B>,
     place: Projection<B>,
+    /// To the embedding of each of a box's four location tokens, as the decoder has to name it.
+    location: Projection<B>,
+}
+
+/// What the heads should have said: classes, mean error of boxes, and location tokens.
+struct Losses<B: NnBackend> {
+    class: Tensor<B, 1>,
+    place: Tensor<B, 1>,
+    location: Tensor<B, 1>,
 }
 
 impl<B: NnBackend> Eyes<B> {
-    /// Cross-entropy of the classes, and the mean error of the boxes in pictures' sides.
-    fn losses(&self, batch: &Batch, patch: usize, device: &B::Device) -> [Tensor<B, 1>; 2] {
+    fn losses(&self, batch: &Batch, patch: usize, device: &B::Device) -> Losses<B> {
         let features = self.tower.forward(batch.pictures::<B>(device));
+        let width = features.dims()[2];
         let (classes, boxes) = batch.patches(patch);
         let count = classes.len();
-        let shown: Vec<f32> = classes.iter().map(|&class| f32::from(class > 0)).collect();
-        let things = shown.iter().sum::<f32>().max(1.0);
-        let classes: Vec<i64> = classes.into_iter().map(i64::from).collect();
-        let classes = Tensor::<B, 1, Int>::from_data(TensorData::new(classes, [count]), device);
-        let boxes = TensorData::new(boxes.into_flattened(), [count, 4]);
-        let shown = Tensor::<B, 2>::from_data(TensorData::new(shown, [count, 1]), device);
+        let features = features.reshape([count, width]);
+        let indices = |values: Vec<i64>| {
+            let count = values.len();
+            Tensor::<B, 1, Int>::from_data(TensorData::new(values, [count]), device)
+        };
 
-        let logits = self.class.forward(features.clone()).reshape([count, patches::CLASSES]);
-        let class = log_softmax(logits, 1).gather(1, classes.reshape([count, 1])).mean().neg();
-        let places = self.place.forward(features).reshape([count, 4]);
-        let error = (places - Tensor::from_data(boxes, device)).abs() * shown;
-        [class, error.sum() / (4.0 * things)]
+        let targets = indices(classes.iter().map(|&class| i64::from(class)).collect());
+        let class = cross_entropy(self.class.forward(features.clone()), targets);
+
+        let things: Vec<usize> = (0..count).filter(|&i| classes[i] > 0).collect();
+        let boxes: Vec<f32> = things.iter().flat_map(|&i| boxes[i]).collect();
+        let shown = features.select(0, indices(things.iter().map(|&i| i as i64).collect()));
+        let expected = TensorData::new(boxes.clone(), [things.len(), 4]);
+        let places = self.place.forward(shown.clone());
+        let place = (places - Tensor::from_data(expected, device)).abs().mean();
+
+        let table = TensorData::new(location_table(width), [LOCATIONS, width]);
+        let table = Tensor::<B, 2>::from_data(table, device);
+        let named = self.location.forward(shown).reshape([4 * things.len(), width]);
+        let last = (LOCATIONS - 1) as f32;
+        let targets = indices(boxes.iter().map(|place| (place * last).round() as i64).collect());
+        let location = cross_entropy(named.matmul(table.transpose()), targets);
+        Losses { class, place, location }
     }
+}
+
+/// Mean over rows of `-log softmax(logits)[target]`.
+fn cross_entropy<B: NnBackend>(logits: Tensor<B, 2>, targets: Tensor<B, 1, Int>) -> Tensor<B, 1> {
+    let count = targets.dims()[0];
+    log_softmax(logits, 1).gather(1, targets.reshape([count, 1])).mean().neg()
 }
 
 /// Trains the tower for the whole first stage.
@@ -64,6 +92,7 @@ pub(crate) fn teach(run: &RunDirectory, state: State) -> Result<State> {
         tower,
         class: Projection::with_bias(width, patches::CLASSES, &device),
         place: Projection::with_bias(width, 4, &device),
+        location: Projection::with_bias(width, 4 * width, &device),
     };
     let mut optimizer = MixedOptimizer::new(&eyes, RATES);
     let recipe = Recipe { scenes: 48, things: vec![(1..=4, 1.0)], tasks: &[] };
@@ -71,17 +100,19 @@ pub(crate) fn teach(run: &RunDirectory, state: State) -> Result<State> {
     let started = Instant::now();
     for step in 0..SCHEDULE.steps {
         let batch = batches.recv()??;
-        let [class, place] = eyes.losses(&batch, config.vision.patch_size, &device);
-        let loss = class.clone() + place.clone() * BOX_WEIGHT;
+        let losses = eyes.losses(&batch, config.vision.patch_size, &device);
+        let Losses { class, place, location } = losses;
+        let loss = class.clone() + place.clone() * BOX_WEIGHT + location.clone() * LOCATION_WEIGHT;
         eyes = optimizer.step(eyes, loss.backward(), SCHEDULE.factor(step));
         if (step + 1) % 50 == 0 {
             let pixels = place.into_scalar() * SIDE as f32;
             let rate = (step + 1) as f64 * 48.0 / started.elapsed().as_secs_f64();
             println!(
-                "eyes {:5}/{}: class {:.4}, box {pixels:5.2} px, {rate:.0} scenes/s",
+                "eyes {:5}/{}: class {:.4}, box {pixels:5.2} px, location {:.3}, {rate:.0} scenes/s",
                 step + 1,
                 SCHEDULE.steps,
-                class.into_scalar()
+                class.into_scalar(),
+                location.into_scalar()
             );
         }
     }

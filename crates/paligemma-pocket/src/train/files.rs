@@ -8,7 +8,7 @@ use burn_flex::{Flex, FlexDevice};
 use paligemma::Model;
 use paligemma_checkpoint::{Checkpoint, load_module, save_module};
 use paligemma_pocket::vocabulary;
-use paligemma_train::{MixedOptimizer, Progress, RunDirectory};
+use paligemma_train::{MixedOptimizer, Progress, RunDirectory, numbered};
 
 use super::model::{config, new};
 use super::{Result, Training};
@@ -23,14 +23,14 @@ impl State {
     /// The latest checkpoint of a run, or a new model.
     pub(crate) fn open(run: &RunDirectory, device: &FlexDevice) -> Result<Self> {
         let Some((folder, progress)) = run.latest()? else {
-            let model = new::<Training>(&config(), device);
+            let model = numbered::<Training, _>(new::<Training>(&config(), device));
             return Ok(Self { model, progress: Progress::default() });
         };
         println!("going on from {}", folder.display());
         let config = config();
         let empty = Model::<Training>::new(&config.vision, &config.text, device);
         let (model, _) = load_module::<Training, _>(empty, &Checkpoint::open(&folder)?, "", None)?;
-        Ok(Self { model, progress })
+        Ok(Self { model: numbered::<Training, _>(model), progress })
     }
 
     /// Makes this state the run's latest, with the optimiser's state in a stage that goes on.

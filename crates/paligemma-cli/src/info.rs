@@ -1,0 +1,216 @@
+//! `info`: what a model is, read from its files without loading it, and what is wrong with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::path::PathBuf;
+
+use paligemma::{DeviceSpec, DeviceWork, Error as ModelError, Model, NnBackend, pocket};
+use paligemma_checkpoint::{
+    Checkpoint, Ignored, LoadError, LoadReport, PaliGemmaConfig, check_module, parameter_shapes,
+};
+use paligemma_processor::Tokenizer;
+
+use crate::error::Error;
+use crate::model::{ModelName, Place};
+use crate::{output, wire};
+
+/// What is known of a model; what could not be read is in `problems`.
+#[derive(Debug, Default)]
+pub(crate) struct Info {
+    pub(crate) model: String,
+    pub(crate) config: Option<PaliGemmaConfig>,
+    /// Numbers in a model of this configuration.
+    pub(crate) parameters: Option<usize>,
+    pub(crate) weights: Option<Weights>,
+    pub(crate) tokenizer: Option<Tokenizer>,
+    pub(crate) problems: Vec<ModelError>,
+}
+
+/// What the weights' files hold.
+#[derive(Debug)]
+pub(crate) struct Weights {
+    pub(crate) layout: &'static str,
+    pub(crate) tensors: usize,
+    pub(crate) files: usize,
+    pub(crate) bytes: u64,
+    /// How many tensors have each type.
+    pub(crate) dtypes: BTreeMap<String, usize>,
+    /// Tensors that are not recognised, or not needed.
+    pub(crate) unused: Vec<Ignored>,
+}
+
+/// Describes a model; its first problem is the error, after all that was found is printed.
+pub(crate) fn run(model: &ModelName, json: bool) -> Result<(), Error> {
+    let mut info = Info::of(&model.locate()?);
+    if json {
+        output::json(&wire::Info::new(&info))?;
+    } else {
+        output::table(&info.rows())?;
+    }
+    if info.problems.is_empty() { Ok(()) } else { Err(info.problems.swap_remove(0).into()) }
+}
+
+/// Holds a configuration against weights, on any backend: nothing is computed.
+struct Fit<'a> {
+    config: &'a PaliGemmaConfig,
+    checkpoint: Option<&'a Checkpoint>,
+}
+
+impl DeviceWork for Fit<'_> {
+    type Output = (usize, Option<Result<LoadReport, LoadError>>);
+
+    fn run<B: NnBackend>(self, device: B::Device) -> Self::Output {
+        let model = Model::<B>::new(&self.config.vision, &self.config.text, &device);
+        let shapes = parameter_shapes::<B, _>(&model);
+        let parameters = shapes.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
+        (parameters, self.checkpoint.map(|weights| check_module::<B, _>(&model, weights, "")))
+    }
+}
+
+impl Info {
+    fn of(place: &Place) -> Self {
+        let mut info = Self {
+            model: match place {
+                Place::Embedded => "embedded".to_owned(),
+                Place::Folder(folder) => folder.display().to_string(),
+            },
+            ..Self::default()
+        };
+        let config = match place {
+            Place::Embedded => PaliGemmaConfig::from_json(pocket::CONFIG),
+            Place::Folder(folder) => PaliGemmaConfig::open(folder),
+        };
+        info.config = info.keep(config);
+        let checkpoint = match place {
+            Place::Embedded => Checkpoint::from_static(pocket::WEIGHTS),
+            Place::Folder(folder) => Checkpoint::open(folder),
+        };
+        let checkpoint = info.keep(checkpoint);
+        info.weights = checkpoint.as_ref().map(Weights::of);
+        info.fit(checkpoint.as_ref());
+        if let Some(config) = &info.config {
+            let image = config.image_token_index;
+            let tokenizer = match place {
+                Place::Embedded => Tokenizer::from_bytes(pocket::TOKENIZER, image),
+                Place::Folder(folder) => {
+                    Tokenizer::from_file(&folder.join("tokenizer.json"), image)
+                }
+            };
+            info.tokenizer = info.keep(tokenizer);
+        }
+        info
+    }
+
+    /// Counts the parameters, and finds out whether the weights are the configuration's.
+    fn fit(&mut self, checkpoint: Option<&Checkpoint>) {
+        let Some(config) = &self.config else { return };
+        let fit = DeviceSpec::Auto.run(Fit { config, checkpoint });
+        let Some((parameters, fit)) = self.keep(fit) else { return };
+        self.parameters = Some(parameters);
+        let report = fit.and_then(|fit| self.keep(fit));
+        if let Some((report, weights)) = report.zip(self.weights.as_mut()) {
+            weights.unused = report.ignored;
+        }
+    }
+
+    /// What a person reads, as names and values.
+    fn rows(&self) -> Vec<[String; 2]> {
+        let mut rows = vec![row("model", &self.model)];
+        if let Some(PaliGemmaConfig { vision, text, .. }) = &self.config {
+            let (side, patch, tokens) =
+                (vision.image_size, vision.patch_size, vision.num_patches());
+            rows.push(row(
+                "pictures",
+                format_args!("{side} x {side} pixels in patches of {patch}, {tokens} tokens each"),
+            ));
+            rows.push(row(
+                "vision",
+                format_args!(
+                    "{} layers, width {}, feed-forward {}, {} heads",
+                    vision.num_hidden_layers,
+                    vision.hidden_size,
+                    vision.intermediate_size,
+                    vision.num_attention_heads
+                ),
+            ));
+            rows.push(row(
+                "text",
+                format_args!(
+                    "{} layers, width {}, feed-forward {}, {} heads of {}, {} for keys and values",
+                    text.num_hidden_layers,
+                    text.hidden_size,
+                    text.intermediate_size,
+                    text.num_attention_heads,
+                    text.head_dim,
+                    text.num_key_value_heads
+                ),
+            ));
+            rows.push(row("positions", text.max_position_embeddings));
+            rows.push(row("vocabulary", text.vocab_size));
+        }
+        rows.extend(self.tokenizer.as_ref().map(|known| row("tokenizer", known.vocab_size())));
+        rows.extend(self.parameters.map(|count| row("parameters", count)));
+        rows.extend(self.weights.iter().flat_map(Weights::rows));
+        rows.extend(self.problems.iter().map(|problem| row("problem", problem)));
+        rows
+    }
+
+    fn keep<T>(&mut self, result: Result<T, impl Into<ModelError>>) -> Option<T> {
+        result.map_err(|problem| self.problems.push(problem.into())).ok()
+    }
+}
+
+impl Weights {
+    fn of(checkpoint: &Checkpoint) -> Self {
+        let mut weights = Self {
+            layout: checkpoint.layout().name,
+            tensors: 0,
+            files: 0,
+            bytes: 0,
+            dtypes: BTreeMap::new(),
+            unused: Vec::new(),
+        };
+        let mut files = BTreeSet::new();
+        for tensor in checkpoint.tensors() {
+            weights.tensors += 1;
+            *weights.dtypes.entry(format!("{:?}", tensor.dtype).to_lowercase()).or_default() += 1;
+            if tensor.module_path.is_none() {
+                let reason = "no part of PaliGemma";
+                weights.unused.push(Ignored { file_name: tensor.file_name, reason });
+            }
+            files.insert(tensor.file);
+        }
+        weights.files = files.len();
+        weights.bytes = files.iter().map(bytes).sum();
+        weights
+    }
+
+    fn rows(&self) -> Vec<[String; 2]> {
+        let Self { tensors, files, .. } = self;
+        let noun = if *files == 1 { "file" } else { "files" };
+        let megabytes = self.bytes as f64 / 1e6;
+        let dtypes = self.dtypes.iter().map(|(dtype, count)| format!("{count} x {dtype}"));
+        let mut rows = vec![
+            row("tensors", tensors),
+            row("size", format_args!("{megabytes:.1} MB in {files} {noun}")),
+            row("types", dtypes.collect::<Vec<_>>().join(", ")),
+            row("names", self.layout),
+        ];
+        let unused = |tensor: &Ignored| {
+            let Ignored { file_name, reason } = tensor;
+            row("not used", format_args!("{file_name} ({reason})"))
+        };
+        rows.extend(self.unused.iter().map(unused));
+        rows
+    }
+}
+
+fn row(name: &str, value: impl Display) -> [String; 2] {
+    [name.to_owned(), value.to_string()]
+}
+
+/// The size of a file of weights; those that are embedded have no file.
+fn bytes(file: &PathBuf) -> u64 {
+    let embedded = pocket::WEIGHTS.len() as u64;
+    std::fs::metadata(file).map_or(embedded, |metadata| metadata.len())
+}

@@ -1,0 +1,85 @@
+//! A model's name to the model: embedded, in a folder, or on the hub.
+
+use std::path::PathBuf;
+
+use paligemma::{DeviceSpec, Dtype, PaliGemma};
+
+/// A model as it was asked for.
+#[derive(Debug)]
+pub(crate) struct ModelName {
+    /// A folder or hub id; none is the embedded model.
+    pub(crate) name: Option<String>,
+    /// The branch, tag or commit of a hub id.
+    #[cfg(feature = "hub")]
+    pub(crate) revision: Option<String>,
+}
+
+/// Where a model's files are.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// In this program.
+    Embedded,
+    /// In a folder.
+    Folder(PathBuf),
+}
+
+impl ModelName {
+    /// Finds the model, and downloads what is missing of a hub id.
+    pub(crate) fn locate(&self) -> Result<Place, paligemma::Error> {
+        let Some(name) = &self.name else { return Ok(Place::Embedded) };
+        #[cfg(feature = "hub")]
+        let folder = self.fetch(name)?;
+        #[cfg(not(feature = "hub"))]
+        let folder = PathBuf::from(name);
+        if folder.is_dir() {
+            Ok(Place::Folder(folder))
+        } else {
+            Err(paligemma::Error::NotAFolder { path: folder })
+        }
+    }
+
+    /// The folder of a hub id, with a bar for each download where a person looks on.
+    #[cfg(feature = "hub")]
+    fn fetch(&self, name: &str) -> Result<PathBuf, paligemma::Error> {
+        use indicatif::{ProgressBar, ProgressStyle};
+
+        let template = "{msg} {bar:30} {binary_bytes} of {binary_total_bytes}, {eta} left";
+        // A faulty template would show up as a plainer bar, not as a failure.
+        let style =
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        // Bars are drawn on the standard error, and only if that is a terminal.
+        let mut bar: Option<(String, ProgressBar)> = None;
+        let show = |progress: paligemma_checkpoint::hub::Progress<'_>| {
+            if bar.as_ref().is_none_or(|(file, _)| file != progress.file) {
+                if let Some((_, done)) = bar.take() {
+                    done.finish();
+                }
+                let new = ProgressBar::new(progress.total as u64).with_style(style.clone());
+                new.set_message(progress.file.to_owned());
+                bar = Some((progress.file.to_owned(), new));
+            }
+            if let Some((_, bar)) = &bar {
+                bar.set_position(progress.done as u64);
+            }
+        };
+        let folder = paligemma_checkpoint::hub::resolve(name, self.revision.as_deref(), show);
+        if let Some((_, bar)) = bar {
+            if folder.is_ok() { bar.finish() } else { bar.abandon() }
+        }
+        Ok(folder?)
+    }
+}
+
+impl Place {
+    /// Opens the model.
+    pub(crate) fn open(
+        &self,
+        device: DeviceSpec,
+        dtype: Dtype,
+    ) -> Result<PaliGemma, paligemma::Error> {
+        match self {
+            Self::Embedded => PaliGemma::pocket(device, dtype),
+            Self::Folder(folder) => PaliGemma::open(folder, device, dtype),
+        }
+    }
+}

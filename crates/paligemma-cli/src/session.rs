@@ -1,0 +1,80 @@
+//! A query being answered: pictures read, model opened, time taken.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use paligemma::image::RgbImage;
+use paligemma::{Answer, Options, PaliGemma, Request, Scene};
+use paligemma_processor::open_picture;
+
+use crate::error::Error;
+use crate::plan::Query;
+
+/// A model that has seen the pictures of a query.
+pub(crate) struct Session {
+    pub(crate) model: PaliGemma,
+    pub(crate) pictures: Vec<RgbImage>,
+    pub(crate) scene: Scene,
+    pub(crate) prompt: String,
+    load: Duration,
+    encode: Duration,
+}
+
+/// How long things took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Timings {
+    /// Opening the model.
+    pub(crate) load: Duration,
+    /// The pictures' way through the vision tower.
+    pub(crate) encode: Duration,
+    /// From the prompt to the first text.
+    pub(crate) first_token: Duration,
+    /// All of it.
+    pub(crate) total: Duration,
+    /// The pace after the first text; none if nothing came after it.
+    pub(crate) tokens_per_second: Option<f64>,
+}
+
+impl Session {
+    /// Reads the pictures, which is quick, before it opens the model.
+    pub(crate) fn open(query: Query) -> Result<Self, Error> {
+        let read = |path: &PathBuf| open_picture(path).map_err(paligemma::Error::from);
+        let pictures = query.pictures.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let place = query.model.locate()?;
+        let start = Instant::now();
+        let model = place.open(query.device, query.dtype)?;
+        let load = start.elapsed();
+        let scene = model.encode(&pictures);
+        let encode = start.elapsed() - load;
+        Ok(Self { model, pictures, scene, prompt: query.prompt, load, encode })
+    }
+
+    /// Makes the answer; `show` gets every piece of it as soon as it is there.
+    pub(crate) fn answer(
+        &self,
+        options: Options,
+        mut show: impl FnMut(&str) -> Result<(), Error>,
+    ) -> Result<(Answer, Timings), Error> {
+        let (scene, prompt) = (self.scene.clone(), self.prompt.clone());
+        let start = Instant::now();
+        let mut first = None;
+        let mut stream = self.model.stream(&Request { scene, prompt, options })?;
+        for piece in stream.by_ref() {
+            first.get_or_insert_with(|| start.elapsed());
+            show(&piece?)?;
+        }
+        let answer = stream.finish()?;
+        let whole = start.elapsed();
+        let first_token = first.unwrap_or(whole);
+        let more = answer.token_ids.len().saturating_sub(1);
+        let pace = more as f64 / (whole - first_token).as_secs_f64();
+        let timings = Timings {
+            load: self.load,
+            encode: self.encode,
+            first_token,
+            total: self.load + self.encode + whole,
+            tokens_per_second: (more > 0 && pace.is_finite()).then_some(pace),
+        };
+        Ok((answer, timings))
+    }
+}

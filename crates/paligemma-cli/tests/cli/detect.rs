@@ -1,0 +1,75 @@
+//! `detect`: boxes as lines and as an object, and the drawing of them.
+
+use paligemma::image;
+
+use crate::support::{Desk, json, keys, paligemma, prints, refuses};
+
+#[test]
+fn boxes_are_in_pixels_of_the_picture() {
+    let desk = Desk::new();
+    let scene = &*desk.scene();
+    let words = ["detect", scene, "red square ; blue square"];
+    let found = json(&words);
+    assert_eq!(keys(&found), ["boxes", "finish_reason", "text", "timings", "token_ids", "usage"]);
+    let prompt = "detect red square ; blue square";
+    assert_eq!(found["text"], json(&["generate", scene, "--prompt", prompt])["text"]);
+    let mut lines = String::new();
+    for one in found["boxes"].as_array().unwrap() {
+        assert_eq!(keys(one), ["confidence", "label", "x0", "x1", "y0", "y1"]);
+        let of = |key: &str| one[key].as_f64().unwrap();
+        assert!(0.0 <= of("x0") && of("x0") < of("x1") && of("x1") <= 150.0, "{one}");
+        assert!(0.0 <= of("y0") && of("y0") < of("y1") && of("y1") <= 100.0, "{one}");
+        assert!((0.0..=1.0).contains(&of("confidence")), "{one}");
+        let numbers = [of("x0"), of("y0"), of("x1"), of("y1")].map(|edge| format!(" {edge:.1}"));
+        let label = one["label"].as_str().unwrap();
+        lines += &format!("{label} {:.2}{}\n", of("confidence"), numbers.concat());
+    }
+    assert_eq!(prints(&words), lines);
+}
+
+#[test]
+fn the_drawing_has_the_format_of_its_name_and_the_size_of_the_picture() {
+    let desk = Desk::new();
+    let scene = &*desk.scene();
+    for (name, format) in [
+        ("boxes.png", image::ImageFormat::Png),
+        ("boxes.JPG", image::ImageFormat::Jpeg),
+        ("boxes.webp", image::ImageFormat::WebP),
+    ] {
+        // What was there before is replaced.
+        let out = &*desk.file(name, b"old");
+        let words = ["detect", scene, "red square", "--out", out];
+        assert_eq!(prints(&words), prints(&words[..3]));
+        let bytes = std::fs::read(out).unwrap();
+        assert_eq!(image::guess_format(&bytes).unwrap(), format);
+        let drawing = image::load_from_memory(&bytes).unwrap();
+        assert_eq!((drawing.width(), drawing.height()), (150, 100));
+    }
+    assert_eq!(desk.files(), ["boxes.JPG", "boxes.png", "boxes.webp", "scene.png"]);
+    let output = paligemma()
+        .args(["detect", "scene.png", "red square", "--out", "here.png"])
+        .current_dir(desk.path("scene.png").parent().unwrap())
+        .output()
+        .unwrap();
+    assert!(output.status.success() && desk.path("here.png").exists(), "{output:?}");
+}
+
+#[test]
+fn what_cannot_be_drawn_leaves_nothing_behind() {
+    let desk = Desk::new();
+    let scene = &*desk.scene();
+    for name in ["boxes.txt", "boxes", "boxes.gif"] {
+        let out = &*desk.name(name);
+        // Said before any work: there is no such picture.
+        refuses(&["detect", "no.png", "cat", "--out", out], &[name, ".png, .jpg or .webp"]);
+    }
+    let out = &*desk.name("no/boxes.png");
+    refuses(&["detect", scene, "cat", "--out", out], &["no such folder"]);
+    std::fs::create_dir(desk.path("folder.png")).unwrap();
+    let out = &*desk.name("folder.png");
+    refuses(&["detect", scene, "cat", "--out", out], &["cannot write", "folder.png"]);
+    assert_eq!(desk.files(), ["folder.png", "scene.png"]);
+    for things in ["", " ; ;"] {
+        refuses(&["detect", scene, things], &["no thing to detect", "name at least one"]);
+    }
+}

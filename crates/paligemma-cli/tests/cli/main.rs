@@ -1,0 +1,10 @@
+//! The built program, run as a user runs it.
+
+mod answers;
+mod bad_input;
+mod checkpoints;
+mod detect;
+#[cfg(feature = "hub")]
+mod hub;
+mod info;
+mod support;

@@ -1,0 +1,193 @@
+//! Runs every case on every device in every dtype; whatever happens becomes an outcome.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use burn::tensor::FloatDType;
+use paligemma::{DeviceSpec, DeviceWork};
+use paligemma_checkpoint::LoadError;
+use paligemma_nn::NnBackend;
+
+use super::{Bench, Case, Gap, Measured};
+
+/// What became of a case on a device.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// It was measured, within its tolerances or not.
+    Measured(Vec<Measured>),
+    /// It does not apply, for a reason.
+    Skipped(String),
+    /// It could not be measured.
+    Failed(String),
+    /// It failed as expected.
+    ExpectedFailure(&'static str),
+}
+
+impl Outcome {
+    /// Whether nothing is outside its tolerance; a case that was skipped does not pass.
+    pub fn passes(&self) -> bool {
+        matches!(self, Self::Measured(all) if all.iter().all(Measured::passes))
+    }
+
+    /// Whether the case was run and is wrong.
+    pub fn fails(&self) -> bool {
+        matches!(self, Self::Failed(_)) || matches!(self, Self::Measured(_)) && !self.passes()
+    }
+
+    /// The comparison that comes closest to its tolerance, or is furthest beyond.
+    pub fn worst(&self) -> Option<&Measured> {
+        let Self::Measured(all) = self else { return None };
+        all.iter().max_by(|a, b| a.severity().total_cmp(&b.severity()))
+    }
+
+    /// The outcome in view of the failures that are expected.
+    fn expected(self, gap: Option<&Gap>) -> Self {
+        match gap {
+            Some(gap) if self.fails() => Self::ExpectedFailure(gap.reason),
+            Some(gap) if self.passes() => {
+                Self::Failed(format!("passes, but is listed to fail: {}", gap.reason))
+            }
+            _ => self,
+        }
+    }
+}
+
+/// A column of the table: a device in a dtype, and an outcome for each case.
+#[derive(Clone, Debug)]
+pub struct Column {
+    /// The device.
+    pub device: DeviceSpec,
+    /// What the model computes in.
+    pub dtype: FloatDType,
+    /// Outcomes in the order of the cases.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// Measures `cases` on `devices` in `dtypes`. A device that is not there is skipped, or fails if it
+/// is among the `required`; `gaps` are the failures to expect.
+pub fn columns(
+    cases: &[Case],
+    devices: &[DeviceSpec],
+    dtypes: &[FloatDType],
+    required: &[DeviceSpec],
+    gaps: &[Gap],
+) -> Vec<Column> {
+    let each = devices.iter().flat_map(|&device| dtypes.iter().map(move |&dtype| (device, dtype)));
+    let column = |(device, dtype): (DeviceSpec, FloatDType)| {
+        let outcomes = device.run(Run { cases, dtype }).unwrap_or_else(|error| {
+            let reason = error.to_string();
+            let outcome = if required.contains(&device) {
+                Outcome::Failed(format!("is required, but {reason}"))
+            } else {
+                Outcome::Skipped(reason)
+            };
+            vec![outcome; cases.len()]
+        });
+        let outcomes = outcomes.into_iter().zip(cases).map(|(outcome, case)| {
+            let name = case.to_string();
+            let listed = |gap: &&Gap| {
+                (family(device), dtype, &*name) == (gap.device.into(), gap.dtype, gap.case)
+            };
+            outcome.expected(gaps.iter().find(listed))
+        });
+        Column { device, dtype, outcomes: outcomes.collect() }
+    };
+    each.map(column).collect()
+}
+
+/// A device's name without its number.
+fn family(device: DeviceSpec) -> String {
+    let name = device.to_string();
+    name.split(':').next().unwrap_or_default().to_owned()
+}
+
+struct Run<'a> {
+    cases: &'a [Case],
+    dtype: FloatDType,
+}
+
+impl DeviceWork for Run<'_> {
+    type Output = Vec<Outcome>;
+
+    fn run<B: NnBackend>(self, device: B::Device) -> Vec<Outcome> {
+        let bench = match guarded(|| Bench::<B>::open(device, self.dtype)) {
+            Ok(Ok(bench)) => bench,
+            Ok(Err(error @ LoadError::Dtype { .. })) if self.dtype != FloatDType::F32 => {
+                return vec![Outcome::Skipped(error.to_string()); self.cases.len()];
+            }
+            Ok(Err(error)) => return vec![Outcome::Failed(error.to_string()); self.cases.len()],
+            Err(panic) => return vec![Outcome::Failed(panic); self.cases.len()],
+        };
+        let outcome = |case: &Case| match case.skipped_in(self.dtype) {
+            Some(reason) => Outcome::Skipped(reason.to_owned()),
+            None => {
+                guarded(|| case.measure(&bench)).map_or_else(Outcome::Failed, Outcome::Measured)
+            }
+        };
+        self.cases.iter().map(outcome).collect()
+    }
+}
+
+/// A GPU's runtime answers many mistakes with a panic: it is one case's failure, not the run's.
+fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+        format!("panicked: {}", text.as_deref().unwrap_or("without a message").replace('\n', " "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured(error: f32) -> Outcome {
+        Outcome::Measured(vec![
+            Measured { what: "one".into(), error: 0.0, tolerance: 0.0 },
+            Measured { what: "other".into(), error, tolerance: 1.0 },
+        ])
+    }
+
+    const GAP: Gap = Gap {
+        device: "cuda",
+        dtype: FloatDType::F32,
+        case: "masks and positions",
+        reason: "a driver's mistake",
+    };
+
+    #[test]
+    fn an_expected_failure_is_excused_and_an_unexpected_success_is_not() {
+        assert_eq!(measured(2.0).expected(Some(&GAP)), Outcome::ExpectedFailure(GAP.reason));
+        assert!(measured(0.5).expected(Some(&GAP)).fails());
+        assert!(measured(0.5).expected(None).passes());
+        assert!(measured(2.0).expected(None).fails());
+        let skipped = Outcome::Skipped("no device".into());
+        assert_eq!(skipped.clone().expected(Some(&GAP)), skipped);
+    }
+
+    #[test]
+    fn the_worst_is_what_uses_most_of_its_tolerance() {
+        assert_eq!(measured(0.5).worst().map(|worst| &*worst.what), Some("other"));
+        let wrong = Measured { what: "count".into(), error: 1.0, tolerance: 0.0 };
+        let Outcome::Measured(mut all) = measured(0.5) else { unreachable!() };
+        all.insert(0, wrong.clone());
+        assert_eq!(Outcome::Measured(all).worst(), Some(&wrong));
+    }
+
+    #[test]
+    fn a_panic_is_a_failure_with_its_message() {
+        let message = guarded(|| panic!("device {} is\nlost", 3)).unwrap_err();
+        assert_eq!(message, "panicked: device 3 is lost");
+    }
+
+    #[test]
+    fn a_device_that_is_not_there_is_skipped_unless_it_is_required() {
+        // No machine has this many.
+        let device = DeviceSpec::Cuda(4096);
+        let run = |required: &[DeviceSpec]| {
+            let dtypes = [FloatDType::F32];
+            columns(&[Case::Layout], &[device], &dtypes, required, &[]).remove(0).outcomes.remove(0)
+        };
+        assert!(matches!(run(&[]), Outcome::Skipped(_)));
+        assert!(matches!(run(&[device]), Outcome::Failed(_)));
+    }
+}

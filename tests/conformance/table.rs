@@ -1,0 +1,159 @@
+//! The table as text: a row for each case, a column for each device and dtype, notes below.
+
+use std::fmt::{self, Write};
+
+use super::{Case, Column, Measured, Outcome};
+
+/// How many outcomes there are of each kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Measured, all within tolerance.
+    pub passed: usize,
+    /// Measured and wrong, not measurable, or right where a failure is listed.
+    pub failed: usize,
+    /// Not applicable, no such device, or failed as expected.
+    pub skipped: usize,
+}
+
+impl Count {
+    /// The sum over all columns.
+    pub fn of(columns: &[Column]) -> Self {
+        let mut count = Self::default();
+        for outcome in columns.iter().flat_map(|column| &column.outcomes) {
+            if outcome.passes() {
+                count.passed += 1;
+            } else if outcome.fails() {
+                count.failed += 1;
+            } else {
+                count.skipped += 1;
+            }
+        }
+        count
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
+    }
+}
+
+/// The table with its notes: why cells are skipped, what fails.
+pub fn table(cases: &[Case], columns: &[Column]) -> String {
+    let mut notes: Vec<String> = Vec::new();
+    let mut failures = Vec::new();
+    let mut rows = vec![vec!["largest error / tolerance".to_owned()]];
+    rows[0].extend(columns.iter().map(heading));
+    for (index, case) in cases.iter().enumerate() {
+        let mut row = vec![case.to_string()];
+        for column in columns {
+            let outcome = &column.outcomes[index];
+            row.push(cell(outcome, &mut notes));
+            failures
+                .extend(causes(outcome).map(|why| format!("{}, {case}: {why}", heading(column))));
+        }
+        rows.push(row);
+    }
+    let mut text = aligned(&rows);
+    for (index, note) in notes.iter().enumerate() {
+        let _ = write!(text, "\n[{}] {note}", index + 1);
+    }
+    for failure in failures {
+        let _ = write!(text, "\nFAILED {failure}");
+    }
+    text
+}
+
+fn heading(column: &Column) -> String {
+    format!("{} {}", column.device, format!("{:?}", column.dtype).to_lowercase())
+}
+
+/// A cell; a reason becomes the number of a note.
+fn cell(outcome: &Outcome, notes: &mut Vec<String>) -> String {
+    let mut note = |reason: String| {
+        let known = notes.iter().position(|note| *note == reason);
+        known.map_or_else(
+            || {
+                notes.push(reason);
+                notes.len()
+            },
+            |index| index + 1,
+        )
+    };
+    match (outcome, outcome.worst()) {
+        (Outcome::Measured(_), Some(Measured { error, tolerance, .. })) => {
+            let word = if outcome.passes() { "pass" } else { "FAIL" };
+            format!("{error:.1e}/{tolerance:.0e} {word}")
+        }
+        (Outcome::Skipped(reason), _) => format!("skipped [{}]", note(reason.clone())),
+        (Outcome::ExpectedFailure(reason), _) => {
+            format!("expected failure [{}]", note((*reason).to_owned()))
+        }
+        _ => "FAIL".to_owned(),
+    }
+}
+
+/// Everything that is wrong with an outcome.
+fn causes(outcome: &Outcome) -> impl Iterator<Item = String> {
+    let measured = match outcome {
+        Outcome::Measured(all) => all.as_slice(),
+        _ => &[],
+    };
+    let wrong = measured.iter().filter(|measured| !measured.passes()).map(|measured| {
+        let Measured { what, error, tolerance } = measured;
+        format!("{what} {error:.2e}, tolerance {tolerance:.0e}")
+    });
+    let failed = match outcome {
+        Outcome::Failed(reason) => Some(reason.clone()),
+        _ => None,
+    };
+    wrong.chain(failed)
+}
+
+/// Rows with their columns below each other.
+fn aligned(rows: &[Vec<String>]) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::FloatDType;
+    use paligemma::DeviceSpec;
+
+    use super::*;
+
+    #[test]
+    fn every_cell_counts_once_and_every_reason_is_said_once() {
+        let measured = |error| {
+            let what = "logits".into();
+            Outcome::Measured(vec![Measured { what, error, tolerance: 1e-4 }])
+        };
+        let skipped = || Outcome::Skipped("not here".into());
+        let column = |dtype, outcomes| Column { device: DeviceSpec::Flex, dtype, outcomes };
+        let columns = [
+            column(FloatDType::F32, vec![measured(2e-6), measured(0.5)]),
+            column(FloatDType::BF16, vec![skipped(), skipped()]),
+        ];
+        let text = table(&[Case::Layout, Case::Score], &columns);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "largest error / tolerance  flex f32          flex bf16",
+                "masks and positions        2.0e-6/1e-4 pass  skipped [1]",
+                "f: log-probabilities       5.0e-1/1e-4 FAIL  skipped [1]",
+                "[1] not here",
+                "FAILED flex f32, f: log-probabilities: logits 5.00e-1, tolerance 1e-4",
+            ]
+        );
+        let count = Count::of(&columns);
+        assert_eq!(count.to_string(), "1 passed, 1 failed, 2 skipped");
+    }
+}

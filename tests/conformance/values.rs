@@ -1,0 +1,69 @@
+//! Prefill: intermediate values and logits against the reference's.
+
+use burn::tensor::Tensor;
+use paligemma_nn::{NnBackend, PrefixMask, TokenKind};
+
+use super::bench::{mask, values, without_padding};
+use super::{Bench, Measured};
+use crate::reference;
+
+/// Every value of the vision tower, the projector and the decoder, in the order of computation.
+pub(super) fn intermediate<B: NnBackend>(bench: &Bench<B>, case: &str) -> Vec<Measured> {
+    let rows = reference::rows(case);
+    let mut seen: Vec<(String, Vec<f32>)> = Vec::new();
+    let mut keep = |name: String, value: &Tensor<B, 3>| seen.push((name, values(value.clone())));
+
+    let tower = bench.model.vision_tower();
+    let features =
+        tower.trace(bench.pixels(case), |name, value| keep(format!("vision_{name}"), value));
+    keep("vision_last_hidden_state".into(), &features);
+    keep("projector".into(), &bench.model.projector().forward(features));
+    let embeds = bench.embeds(case);
+    keep("inputs_embeds".into(), &embeds);
+    let decoder = bench.model.language_model();
+    let hidden = decoder
+        .trace(embeds, &mask(&rows), None, |name, value| keep(format!("text_{name}"), value));
+    keep("text_norm".into(), &hidden);
+
+    let text = |name: &str| name.starts_with("text_") || name == "inputs_embeds";
+    let measure = |(name, ours): (String, Vec<f32>)| {
+        let theirs = reference::floats(&format!("{case}.{name}"));
+        let [ours, theirs] = if text(&name) {
+            [ours, theirs].map(|value| without_padding(&value, &rows))
+        } else {
+            [ours, theirs]
+        };
+        Measured::difference(name, &ours, &theirs, bench.tolerance())
+    };
+    seen.into_iter().map(measure).collect()
+}
+
+/// The logits of every token's slot.
+pub(super) fn logits<B: NnBackend>(bench: &Bench<B>, case: &str) -> Vec<Measured> {
+    let rows = reference::rows(case);
+    let theirs = reference::floats(&format!("{case}.logits"));
+    let [ours, theirs] = [bench.logits(case), theirs].map(|value| without_padding(&value, &rows));
+    vec![Measured::difference("logits", &ours, &theirs, bench.tolerance())]
+}
+
+/// What the reference gives when it is not told which tokens are the prefix: its prefix becomes
+/// causal. Told so, our engine gives the same; told what PaliGemma is, it must not.
+pub(super) fn causal_prefix<B: NnBackend>(bench: &Bench<B>) -> Vec<Measured> {
+    /// The reference's own two logits differ by 4.05.
+    const APART: f32 = 4.0;
+    let rows = reference::rows("a");
+    let theirs = reference::floats("a_no_tt.logits");
+    let causal = PrefixMask::new(vec![vec![TokenKind::Suffix; rows[0].tokens.len()]]);
+    let causal = bench.logits_under("a", &causal);
+    let ours = bench.logits("a");
+    let apart = Measured::difference("distance", &ours, &theirs, 0.0).error;
+    let missing = if apart.is_finite() { f32::max(0.0, APART - apart) } else { f32::INFINITY };
+    vec![
+        Measured::difference("logits of a causal prefix", &causal, &theirs, bench.tolerance()),
+        Measured {
+            what: format!("what lacks to a distance of {APART} from a causal prefix"),
+            error: missing,
+            tolerance: 0.0,
+        },
+    ]
+}

@@ -1,0 +1,39 @@
+//! The conformance table, on every device that this build and machine have.
+
+use burn::tensor::FloatDType;
+use paligemma::DeviceSpec;
+use paligemma_tests::conformance::{Case, Count, GAPS, Outcome, TOLERANCES, columns, table};
+
+#[test]
+fn every_device_of_this_machine_conforms() {
+    let here = DeviceSpec::all().into_iter().filter(|known| known.status.is_ok());
+    let devices: Vec<DeviceSpec> = here.map(|known| known.device).collect();
+    assert!(!devices.is_empty(), "a build without a backend tests nothing");
+    let cases = Case::all();
+    let dtypes = [FloatDType::F32, FloatDType::BF16, FloatDType::F16];
+    let columns = columns(&cases, &devices, &dtypes, &devices, GAPS);
+    let count = Count::of(&columns);
+    assert_eq!(count.failed, 0, "{count}\n{}", table(&cases, &columns));
+    // Nothing is skipped in f32, whatever the device.
+    let f32 = columns.iter().filter(|column| column.dtype == FloatDType::F32);
+    let outcomes = f32.flat_map(|column| &column.outcomes);
+    assert!(!outcomes.into_iter().any(|outcome| matches!(outcome, Outcome::Skipped(_))));
+}
+
+#[test]
+fn names_of_cases_are_unique_and_every_tolerance_has_a_reason() {
+    let mut names: Vec<String> = Case::all().iter().map(ToString::to_string).collect();
+    let count = names.len();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), count);
+    assert!(TOLERANCES.iter().all(|row| row.limit > 0.0 && row.reason.len() > 20));
+}
+
+#[test]
+fn every_gap_is_a_case() {
+    let names: Vec<String> = Case::all().iter().map(ToString::to_string).collect();
+    for gap in GAPS {
+        assert!(names.iter().any(|name| name == gap.case), "{} is no case", gap.case);
+    }
+}

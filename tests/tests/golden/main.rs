@@ -1,0 +1,4 @@
+//! Tests against the golden files, and properties that no golden file can show.
+
+mod conformance;
+mod masks;
