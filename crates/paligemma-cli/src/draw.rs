@@ -55,10 +55,9 @@ struct Area {
 impl OutFile {
     /// Checks the name, of which the extension is the format.
     pub(crate) fn new(path: PathBuf) -> Result<Self, Error> {
-        let format = match ImageFormat::from_path(&path) {
-            Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP)) => format,
-            _ => return Err(Error::PictureName { path }),
-        };
+        let writable = [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP];
+        let format = ImageFormat::from_path(&path).ok().filter(|format| writable.contains(format));
+        let Some(format) = format else { return Err(Error::PictureName { path }) };
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         if folder.is_some_and(|folder| !folder.is_dir()) {
             return Err(Error::NoFolder { path });
@@ -110,7 +109,10 @@ pub(crate) fn draw(picture: &RgbImage, boxes: &[DetectedBox]) -> RgbImage {
     let scale = PxScale::from((shorter as f32 * LABEL_SHARE).clamp(least, most));
     let mut plates = Vec::new();
     for (found, colour) in boxes.iter().zip(&colours) {
-        let text = format!("{} {:.2}", found.label, found.confidence);
+        let mut text = format!("{} {:.2}", found.label, found.confidence);
+        if size(&text, scale).0 > i64::from(picture.width()) {
+            text.truncate(found.label.len());
+        }
         let plate = place(area(found), size(&text, scale), picture.dimensions(), &plates);
         fill(&mut drawing, plate, *colour);
         write(&mut drawing, &text, plate, scale, ink(*colour));
@@ -186,8 +188,8 @@ fn write(picture: &mut RgbImage, text: &str, plate: Area, scale: PxScale, ink: [
         let Some(outline) = font.outline_glyph(glyph) else { continue };
         let corner = outline.px_bounds().min;
         outline.draw(|x, y, cover| {
-            let place = [corner.x as i64 + i64::from(x), corner.y as i64 + i64::from(y)];
-            blend(picture, place, ink, cover);
+            let pixel = [corner.x as i64 + i64::from(x), corner.y as i64 + i64::from(y)];
+            blend(picture, pixel, ink, cover);
         });
     }
 }

@@ -39,7 +39,7 @@ pub(crate) struct Weights {
     pub(crate) unused: Vec<Ignored>,
 }
 
-/// Describes a model; its first problem is the error, after all that was found is printed.
+/// Describes a model, in the order in which one is opened; its first problem is the error, after all that was found is printed.
 pub(crate) fn run(model: &ModelName, json: bool) -> Result<(), Error> {
     let mut info = Info::of(&model.locate()?);
     if json {
@@ -76,28 +76,18 @@ impl Info {
             },
             ..Self::default()
         };
-        let config = match place {
-            Place::Embedded => PaliGemmaConfig::from_json(pocket::CONFIG),
-            Place::Folder(folder) => PaliGemmaConfig::open(folder),
-        };
-        info.config = info.keep(config);
-        let checkpoint = match place {
-            Place::Embedded => Checkpoint::from_static(pocket::WEIGHTS),
-            Place::Folder(folder) => Checkpoint::open(folder),
-        };
-        let checkpoint = info.keep(checkpoint);
+        info.config = info.keep(place.config());
+        if let Some(config) = &info.config {
+            let rows = config.text.vocab_size;
+            info.tokenizer = info.keep(place.tokenizer(config));
+            let tokens = info.tokenizer.as_ref().map_or(0, Tokenizer::vocab_size);
+            if tokens > rows {
+                info.problems.push(ModelError::Vocabulary { tokens, rows });
+            }
+        }
+        let checkpoint = info.keep(place.checkpoint());
         info.weights = checkpoint.as_ref().map(Weights::of);
         info.fit(checkpoint.as_ref());
-        if let Some(config) = &info.config {
-            let image = config.image_token_index;
-            let tokenizer = match place {
-                Place::Embedded => Tokenizer::from_bytes(pocket::TOKENIZER, image),
-                Place::Folder(folder) => {
-                    Tokenizer::from_file(&folder.join("tokenizer.json"), image)
-                }
-            };
-            info.tokenizer = info.keep(tokenizer);
-        }
         info
     }
 

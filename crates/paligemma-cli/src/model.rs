@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use paligemma::{DeviceSpec, Dtype, PaliGemma};
+use paligemma::{DeviceSpec, Dtype, PaliGemma, pocket};
+use paligemma_checkpoint::{Checkpoint, ConfigError, PaliGemmaConfig, SourceError};
+use paligemma_processor::{Tokenizer, TokenizerError};
 
 /// A model as it was asked for.
 #[derive(Debug)]
@@ -80,6 +82,31 @@ impl Place {
         match self {
             Self::Embedded => PaliGemma::pocket(device, dtype),
             Self::Folder(folder) => PaliGemma::open(folder, device, dtype),
+        }
+    }
+
+    /// The model's configuration.
+    pub(crate) fn config(&self) -> Result<PaliGemmaConfig, ConfigError> {
+        match self {
+            Self::Embedded => PaliGemmaConfig::from_json(pocket::CONFIG),
+            Self::Folder(folder) => PaliGemmaConfig::open(folder),
+        }
+    }
+
+    /// The model's tokenizer.
+    pub(crate) fn tokenizer(&self, config: &PaliGemmaConfig) -> Result<Tokenizer, TokenizerError> {
+        let image = config.image_token_index;
+        match self {
+            Self::Embedded => Tokenizer::from_bytes(pocket::TOKENIZER, image),
+            Self::Folder(folder) => Tokenizer::from_file(&folder.join("tokenizer.json"), image),
+        }
+    }
+
+    /// The model's weights, left in their files.
+    pub(crate) fn checkpoint(&self) -> Result<Checkpoint, SourceError> {
+        match self {
+            Self::Embedded => Checkpoint::from_static(pocket::WEIGHTS),
+            Self::Folder(folder) => Checkpoint::open(folder),
         }
     }
 }

@@ -44,8 +44,9 @@ impl Session {
         let start = Instant::now();
         let model = place.open(query.device, query.dtype)?;
         let load = start.elapsed();
+        let start = Instant::now();
         let scene = model.encode(&pictures);
-        let encode = start.elapsed() - load;
+        let encode = start.elapsed();
         Ok(Self { model, pictures, scene, prompt: query.prompt, load, encode })
     }
 
@@ -67,7 +68,7 @@ impl Session {
         let whole = start.elapsed();
         let first_token = first.unwrap_or(whole);
         let more = answer.token_ids.len().saturating_sub(1);
-        let pace = more as f64 / (whole - first_token).as_secs_f64();
+        let pace = more as f64 / whole.saturating_sub(first_token).as_secs_f64();
         let timings = Timings {
             load: self.load,
             encode: self.encode,

@@ -18,6 +18,7 @@ pub(crate) struct Answer<'a> {
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names that readers of the object expect")]
 struct Usage {
     prompt_tokens: usize,
     image_tokens: usize,

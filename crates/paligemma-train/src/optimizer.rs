@@ -60,22 +60,22 @@ impl<B: AutodiffBackend, M: AutodiffModule<B>> MixedOptimizer<B, M> {
         }
     }
 
-    /// Writes both states beside `stem` (`.adamw` and `.muon` are appended).
+    /// Writes both states into `folder`.
     ///
     /// # Errors
     /// If a file cannot be written.
-    pub fn save(&self, stem: &Path) -> Result<(), RecorderError> {
-        write(self.adamw.to_record(), stem, "adamw")?;
-        write(self.muon.to_record(), stem, "muon")
+    pub fn save(&self, folder: &Path) -> Result<(), RecorderError> {
+        write(self.adamw.to_record(), folder, "adamw")?;
+        write(self.muon.to_record(), folder, "muon")
     }
 
     /// Reads both states back.
     ///
     /// # Errors
     /// If a file cannot be read.
-    pub fn load(self, stem: &Path, device: &B::Device) -> Result<Self, RecorderError> {
-        let adamw = self.adamw.load_record(read::<B, _>(stem, "adamw", device)?);
-        let muon = self.muon.load_record(read::<B, _>(stem, "muon", device)?);
+    pub fn load(self, folder: &Path, device: &B::Device) -> Result<Self, RecorderError> {
+        let adamw = self.adamw.load_record(read::<B, _>(folder, "adamw", device)?);
+        let muon = self.muon.load_record(read::<B, _>(folder, "muon", device)?);
         Ok(Self { adamw, muon, ..self })
     }
 }
@@ -84,20 +84,20 @@ type Recorder = NamedMpkFileRecorder<FullPrecisionSettings>;
 
 fn write<B: Backend, R: Record<B>>(
     record: R,
-    stem: &Path,
+    folder: &Path,
     name: &str,
 ) -> Result<(), RecorderError> {
     use burn::record::Recorder as _;
-    Recorder::default().record(record, stem.with_extension(name))
+    Recorder::default().record(record, folder.join(name))
 }
 
 fn read<B: Backend, R: Record<B>>(
-    stem: &Path,
+    folder: &Path,
     name: &str,
     device: &B::Device,
 ) -> Result<R, RecorderError> {
     use burn::record::Recorder as _;
-    Recorder::default().load(stem.with_extension(name), device)
+    Recorder::default().load(folder.join(name), device)
 }
 
 /// The module with its parameters numbered in the order of its fields.

@@ -36,7 +36,7 @@ fn pictures() {
         let scene = &*desk.scene();
         refuses(&["score", scene, file, "--prompt", "ocr", "--candidate", "a"], &[name]);
     }
-    for missing in ["no/such.png", "no\nsuch.png", ""] {
+    for missing in ["no/such.png", "no\nsuch.png"] {
         refuses(&["caption", missing], &["cannot read the picture"]);
     }
     refuses(&["caption", desk.path("").to_str().unwrap()], &["cannot read the picture"]);

@@ -62,7 +62,7 @@ fn configurations() {
         |folder| {
             edit(&config(folder), |config| config["text_config"]["num_hidden_layers"] = 5.into());
         },
-        &["the checkpoint lacks `language_model.model.layers.4.", "nearest"],
+        &["the checkpoint lacks `language_model.model.layers.4."],
     );
 }
 
@@ -121,16 +121,10 @@ fn tokenizers() {
     let tokenizer = |folder: &Path| folder.join("tokenizer.json");
     broken(|folder| fs::remove_file(tokenizer(folder)).unwrap(), &["cannot read the tokenizer"]);
     broken(|folder| fs::write(tokenizer(folder), "[]").unwrap(), &["not a tokenizer.json"]);
+    // Renamed, not removed: the ids of the others stay what they are.
     let without_locations = |folder: &Path| {
-        edit(&tokenizer(folder), |file| {
-            let is_location = |name: &str| name.starts_with("<loc");
-            let added = file["added_tokens"].as_array_mut().unwrap();
-            added.retain(|token| !is_location(token["content"].as_str().unwrap()));
-            let vocabulary = &mut file["model"]["vocab"];
-            if let Some(names) = vocabulary.as_object_mut() {
-                names.retain(|name, _| !is_location(name));
-            }
-        });
+        let file = fs::read_to_string(tokenizer(folder)).unwrap();
+        fs::write(tokenizer(folder), file.replace("<loc", "<lok")).unwrap();
     };
     broken(without_locations, &["tokenizer.json", "no single token", "<loc0000>"]);
     let config = |folder: &Path| folder.join("config.json");
@@ -138,6 +132,17 @@ fn tokenizers() {
         |folder| edit(&config(folder), |config| config["image_token_index"] = 5.into()),
         &["token 5 is <image>", "same checkpoint"],
     );
+    // A token more than the model has rows, as in a tokenizer of another checkpoint.
+    let one_more = |folder: &Path| {
+        edit(&tokenizer(folder), |file| {
+            let added = file["added_tokens"].as_array_mut().unwrap();
+            let mut token = added.last().unwrap().clone();
+            (token["id"], token["content"]) = (1625.into(), "<one more>".into());
+            added.push(token);
+        });
+        edit(&config(folder), |config| config["text_config"]["vocab_size"] = 1625.into());
+    };
+    broken(one_more, &["the tokenizer has 1626 tokens, the model 1625"]);
 }
 
 #[test]

@@ -2,16 +2,18 @@
 
 use burn_flex::FlexTensor;
 
-use super::vector::{fill_rows, sigmoid};
+use super::vector::{NEGLIGIBLE, fill_rows, sigmoid};
 use super::{Float, Values, output};
 
 const SCALE: f32 = crate::composed::activation::GELU_SCALE as f32;
 const CUBIC: f32 = crate::composed::activation::GELU_CUBIC as f32;
 
-/// `0.5 (1 + tanh(u)) = sigmoid(2 u)`: the factor of `x` in GELU.
+/// `0.5 (1 + tanh(u)) = sigmoid(2 u)`: the factor of `x` in GELU. Where it is negligible it is
+/// nothing, as it is where `tanh` is rounded to -1.
 #[inline(always)]
 fn gate(x: f32) -> f32 {
-    sigmoid(2.0 * SCALE * x * (1.0 + CUBIC * x * x))
+    let twice = 2.0 * SCALE * x * (1.0 + CUBIC * x * x);
+    if twice < NEGLIGIBLE { 0.0 } else { sigmoid(twice) }
 }
 
 /// The derivative of `x * gate(x)`.

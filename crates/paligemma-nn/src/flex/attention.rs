@@ -5,7 +5,7 @@ use burn::tensor::{DType, Shape};
 use burn_flex::{Flex, FlexTensor};
 use rayon::prelude::*;
 
-use super::vector::{dot, exp, vectorised};
+use super::vector::{NEGLIGIBLE, dot, exp, vectorised};
 use super::{Float, Values, output};
 use crate::AttentionGradients;
 use crate::composed::attention::MASKED_SCORE;
@@ -160,11 +160,6 @@ impl Problem {
         Target { start: all.start.wrapping_add(offset), ..all }
     }
 }
-
-/// Scores this far below the highest count as nothing: `e^-60` is 10^-18 of the last place of the
-/// sum. Left in, masked probabilities would be subnormal numbers, which cost a hundred times the
-/// time of others in every product they enter.
-const NEGLIGIBLE: f32 = -60.0;
 
 #[inline(always)]
 fn softmax(scores: &mut [f32]) {

@@ -42,7 +42,7 @@ impl State {
         run.save(&self.progress, |folder| -> std::result::Result<(), Failure> {
             save_module::<Flex, _>(&self.model.valid(), folder, &config(), None)?;
             if let Some(optimizer) = optimizer {
-                optimizer.save(&folder.join("optimizer"))?;
+                optimizer.save(folder)?;
             }
             Ok(())
         })

@@ -45,7 +45,6 @@ fn stages() -> [Stage; 3] {
             rates: OptimizerConfig { adamw: 2e-3, muon: Some(0.02) },
             tower_learns: false,
             measured: 1..=1,
-            // Boxes cannot become finer before the tower learns too.
             solved: |score| score.caption.rate() > 0.7 && score.detection.f1() > 0.2,
         },
         Stage {
@@ -55,8 +54,8 @@ fn stages() -> [Stage; 3] {
                 things: vec![(1..=1, 0.4), (2..=2, 0.6)],
                 tasks: &Task::ALL,
             },
-            rates: OptimizerConfig { adamw: 1.5e-3, muon: Some(0.01) },
-            tower_learns: true,
+            rates: OptimizerConfig { adamw: 1e-3, muon: Some(0.01) },
+            tower_learns: false,
             measured: 1..=2,
             solved: |score| score.caption.rate() > 0.75 && score.detection.f1() > 0.6,
         },
@@ -67,8 +66,8 @@ fn stages() -> [Stage; 3] {
                 things: vec![(1..=1, 0.25), (2..=2, 0.45), (3..=4, 0.3)],
                 tasks: &Task::ALL,
             },
-            rates: OptimizerConfig { adamw: 1.5e-3, muon: Some(0.01) },
-            tower_learns: true,
+            rates: OptimizerConfig { adamw: 1e-3, muon: Some(0.01) },
+            tower_learns: false,
             measured: 1..=2,
             solved: |_| false,
         },
@@ -111,7 +110,7 @@ pub(crate) fn teach(run: &RunDirectory, mut state: State, budget: f64) -> Result
 fn teach_stage(run: &RunDirectory, mut state: State, stage: &Stage, budget: f64) -> Result<State> {
     let mut optimizer = MixedOptimizer::new(&state.model, stage.rates);
     if let (Some((folder, _)), true) = (run.latest()?, state.progress.step > 0) {
-        optimizer = optimizer.load(&folder.join("optimizer"), &FlexDevice)?;
+        optimizer = optimizer.load(&folder, &FlexDevice)?;
     }
     // Every stage has scenes of its own; a resumed stage goes on with the next batch.
     let first = ((state.progress.stage as u64) << 24) + state.progress.step as u64;
