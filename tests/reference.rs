@@ -15,9 +15,13 @@ pub const WEIGHTS: &[u8] = include_bytes!("golden/tiny_pg1/published/model.safet
 /// The tiny model's configuration as published files spell it.
 pub const CONFIG: &str = include_str!("golden/tiny_pg1/published/config.json");
 
-static VALUES: LazyLock<SafeTensors<'static>> = LazyLock::new(|| {
-    let file = include_bytes!("golden/tiny_pg1/golden.safetensors");
-    SafeTensors::deserialize(file).expect("golden.safetensors is a safetensors file")
+/// Values and, in a file of their own, gradients; no key is in both.
+static FILES: LazyLock<[SafeTensors<'static>; 2]> = LazyLock::new(|| {
+    let files: [&[u8]; 2] = [
+        include_bytes!("golden/tiny_pg1/golden.safetensors"),
+        include_bytes!("golden/tiny_pg1/gradients.safetensors"),
+    ];
+    files.map(|file| SafeTensors::deserialize(file).expect("golden files are safetensors files"))
 });
 
 /// The tiny model's configuration.
@@ -37,7 +41,8 @@ pub fn checkpoint() -> Checkpoint {
 }
 
 fn view(key: &str) -> TensorView<'static> {
-    VALUES.tensor(key).unwrap_or_else(|_| panic!("golden.safetensors has no `{key}`"))
+    let found = FILES.iter().find_map(|file| file.tensor(key).ok());
+    found.unwrap_or_else(|| panic!("the golden files have no `{key}`"))
 }
 
 /// The length of each axis of a golden tensor.

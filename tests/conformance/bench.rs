@@ -31,12 +31,17 @@ impl<B: NnBackend> Bench<B> {
 
     /// The allowed error of a value against the reference.
     pub(crate) fn tolerance(&self) -> f32 {
-        tolerance(self.dtype, Quantity::Reference)
+        self.tolerance_of(Quantity::Reference)
+    }
+
+    /// The allowed error of a quantity.
+    pub(crate) fn tolerance_of(&self, quantity: Quantity) -> f32 {
+        tolerance(self.dtype, quantity)
     }
 
     /// Two ways of ours to the same values.
     pub(crate) fn same(&self, what: impl Into<String>, one: &[f32], other: &[f32]) -> Measured {
-        Measured::difference(what, one, other, tolerance(self.dtype, Quantity::OwnTwoWays))
+        Measured::difference(what, one, other, self.tolerance_of(Quantity::OwnTwoWays))
     }
 
     /// The pictures of a case, `[I, 3, H, W]`.

@@ -65,14 +65,14 @@ impl Case {
             Self::Layout => Some("is not computed in floating point; f32 shows it"),
             Self::Values(_) => Some("no 16-bit reference of these values; the logits bound them"),
             Self::CausalPrefix => Some("is a question of the mask; f32 answers it"),
-            Self::Gradients => Some("differences of a 16-bit loss are rounding alone"),
+            Self::Gradients => Some("training is in f32"),
             Self::Loss(_) | Self::Score => Some("follows from the logits, which are compared"),
             Self::Greedy(_) | Self::GreedyEos => {
                 Some("16-bit rounding may rightly swap tokens of almost equal logits")
             }
-            Self::Logits(_) | Self::BatchRows | Self::NoPicture | Self::Cached | Self::Forked => {
-                None
-            }
+            Self::Logits("a") => None,
+            Self::Logits(_) => Some("what 16 bits cost the reference is known for `a` alone"),
+            Self::BatchRows | Self::NoPicture | Self::Cached | Self::Forked => None,
         }
     }
 

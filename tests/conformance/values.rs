@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use paligemma_nn::{NnBackend, PrefixMask, TokenKind};
 
 use super::bench::{mask, values, without_padding};
-use super::{Bench, Measured};
+use super::{Bench, Measured, Quantity};
 use crate::reference;
 
 /// Every value of the vision tower, the projector and the decoder, in the order of computation.
@@ -33,7 +33,9 @@ pub(super) fn intermediate<B: NnBackend>(bench: &Bench<B>, case: &str) -> Vec<Me
         } else {
             [ours, theirs]
         };
-        Measured::difference(name, &ours, &theirs, bench.tolerance())
+        let residual = name.starts_with("text_layer");
+        let quantity = if residual { Quantity::Residual } else { Quantity::Reference };
+        Measured::difference(name, &ours, &theirs, bench.tolerance_of(quantity))
     };
     seen.into_iter().map(measure).collect()
 }

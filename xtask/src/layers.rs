@@ -52,7 +52,15 @@ const LAYERS: &[Layer] = &[
     ),
     layer(
         "paligemma-pocket",
-        &["paligemma", "paligemma-checkpoint", "paligemma-processor", "paligemma-train"],
+        &[
+            "paligemma",
+            "paligemma-checkpoint",
+            "paligemma-gemma",
+            "paligemma-nn",
+            "paligemma-processor",
+            "paligemma-siglip",
+            "paligemma-train",
+        ],
         &[],
     ),
     layer("paligemma-cli", &["paligemma", "paligemma-checkpoint", "paligemma-processor"], &[]),

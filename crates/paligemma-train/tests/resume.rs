@@ -33,7 +33,11 @@ fn model() -> Model<B> {
     numbered::<B, _>(Model::new(&vision, &text, &FlexDevice))
 }
 
-fn step(model: Model<B>, optimizer: &mut MixedOptimizer<B, Model<B>>, seed: u32) -> (Model<B>, f32) {
+fn step(
+    model: Model<B>,
+    optimizer: &mut MixedOptimizer<B, Model<B>>,
+    seed: u32,
+) -> (Model<B>, f32) {
     let rows = Rows::new(vec![
         Row { picture: 0, prefix: vec![2, 7 + seed, 10], suffix: vec![20 + seed, 1] },
         Row { picture: 1, prefix: vec![2, 9, 8, 10], suffix: vec![30, 31, 1] },

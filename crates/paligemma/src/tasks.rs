@@ -106,6 +106,6 @@ impl PaliGemma {
         things: &[impl AsRef<str>],
     ) -> Result<Vec<DetectedBox>, Error> {
         let answer = self.answer(picture, &detection_prompt(things)?)?;
-        Ok(boxes(&answer, &self.tokenizer(), picture.dimensions()))
+        Ok(boxes(&answer, self.tokenizer(), picture.dimensions()))
     }
 }

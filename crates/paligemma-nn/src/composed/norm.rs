@@ -11,7 +11,9 @@ fn row<B: Backend>(weight: FloatTensor<B>) -> Tensor<B, 2> {
 }
 
 fn inverse_rms<B: Backend>(x: Tensor<B, 2>, epsilon: f64) -> Tensor<B, 2> {
-    x.powi_scalar(2).mean_dim(1).add_scalar(epsilon).sqrt().recip()
+    let rms = x.powi_scalar(2).mean_dim(1).add_scalar(epsilon).sqrt();
+    // Not `recip`: burn-ndarray takes the processor's estimate for it, right to 12 or 14 bits.
+    rms.ones_like() / rms
 }
 
 /// See [`crate::NnBackend::rms_norm`].

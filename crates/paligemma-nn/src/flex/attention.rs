@@ -142,7 +142,9 @@ impl Problem {
                         *score = if masked == 0 { *score * self.scale } else { MASKED_SCORE };
                     }
                 } else {
-                    scores.iter_mut().for_each(|score| *score *= self.scale);
+                    for score in scores.iter_mut() {
+                        *score *= self.scale;
+                    }
                 }
                 softmax(scores);
             }
@@ -173,7 +175,9 @@ fn softmax(scores: &mut [f32]) {
         *score = if below < NEGLIGIBLE { 0.0 } else { exp(below) };
     }
     let factor = super::vector::sum(scores).recip();
-    scores.iter_mut().for_each(|score| *score *= factor);
+    for score in scores.iter_mut() {
+        *score *= factor;
+    }
 }
 
 pub(super) fn attention(

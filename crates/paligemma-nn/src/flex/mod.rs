@@ -1,5 +1,9 @@
 //! Kernels of the CPU backend: one pass over memory, all threads, vector instructions chosen at
 //! run time. Other dtypes than f32 are converted on the way in and out.
+#![expect(
+    clippy::inline_always,
+    reason = "what is not inlined into a vectorised loop is compiled without vector instructions"
+)]
 
 mod activation;
 mod attention;

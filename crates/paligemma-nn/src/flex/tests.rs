@@ -15,8 +15,8 @@ fn random<const D: usize>(shape: [usize; D]) -> Tensor<Grad, D> {
 
 /// Asserts that two ways to compute an output agree in value and in the gradients of `inputs`,
 /// given a random gradient of the output.
-fn same<const D: usize, const N: usize>(
-    inputs: [Tensor<Grad, D>; N],
+fn same<const D: usize>(
+    inputs: &[&Tensor<Grad, D>],
     extra: &[Tensor<Grad, 1>],
     fused: Tensor<Grad, D>,
     composed: Tensor<Grad, D>,
@@ -26,7 +26,7 @@ fn same<const D: usize, const N: usize>(
     let weights = random(fused.dims()).detach();
     let of_fused = (fused * weights.clone()).sum().backward();
     let of_composed = (composed * weights).sum().backward();
-    for input in &inputs {
+    for input in inputs {
         let (a, b) = (input.grad(&of_fused).unwrap(), input.grad(&of_composed).unwrap());
         a.to_data().assert_approx_eq::<f32>(&b.to_data(), tolerance);
     }
@@ -42,7 +42,7 @@ fn rms_norm_matches() {
     let fused = Grad::rms_norm(primitive(x.clone()), primitive(weight.clone()), 1e-6);
     let composed =
         composed::norm::rms_norm::<Grad>(primitive(x.clone()), primitive(weight.clone()), 1e-6);
-    same([x], &[weight], tensor(fused), tensor(composed));
+    same(&[&x], &[weight], tensor(fused), tensor(composed));
 }
 
 #[test]
@@ -53,17 +53,17 @@ fn layer_norm_matches() {
     let fused = Grad::affine_norm(a, b, c, 1e-6);
     let (a, b, c) = operands();
     let composed = composed::norm::layer_norm::<Grad>(a, b, c, 1e-6);
-    same([x.clone()], &[weight.clone(), bias.clone()], tensor(fused), tensor(composed));
+    same(&[&x], &[weight.clone(), bias.clone()], tensor(fused), tensor(composed));
 }
 
 #[test]
 fn activations_match() {
     let (x, up) = (random([300, 130]), random([300, 130]));
     let composed = composed::activation::gelu::<Grad>(primitive(x.clone()));
-    same([x.clone()], &[], gelu(x.clone()), tensor(composed));
+    same(&[&x], &[], gelu(x.clone()), tensor(composed));
     let composed =
         composed::activation::gated_gelu::<Grad>(primitive(x.clone()), primitive(up.clone()));
-    same([x.clone(), up.clone()], &[], gated_gelu(x, up), tensor(composed));
+    same(&[&x, &up], &[], gated_gelu(x.clone(), up.clone()), tensor(composed));
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn rotation_matches() {
     let fused = Grad::rotate(a, b, c);
     let (a, b, c) = operands();
     let composed = composed::rotate::<Grad>(a, b, c);
-    same([x.clone()], &[], tensor(fused), tensor(composed));
+    same(&[&x], &[], tensor(fused), tensor(composed));
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn attention_matches() {
         let (a, b, c) = operands();
         let composed =
             tensor::<Grad, 4>(composed::attention::attention::<Grad>(a, b, c, masked, 0.4));
-        same([query, key, value], &[], fused, composed);
+        same(&[&query, &key, &value], &[], fused, composed);
     }
 }
 

@@ -62,7 +62,9 @@ impl Batch {
         for (picture, scene) in scenes.iter().enumerate() {
             let mut random = SmallRng::seed_from_u64(scene.seed);
             for example in task::examples(scene, &mut random) {
-                if recipe.tasks.contains(&example.task) {
+                // While places are vague, "nothing" would beat each of many likely places.
+                let nothing = example.task == Task::Detect && example.suffix.is_empty();
+                if recipe.tasks.contains(&example.task) && !nothing {
                     let mut suffix = tokenizer.encode_suffix(&example.suffix)?;
                     suffix.push(tokenizer.special().eos);
                     let prefix = tokenizer.encode_prompt(&example.prefix, 0, 0)?;
