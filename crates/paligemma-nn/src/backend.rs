@@ -5,7 +5,7 @@ use burn_backend::Backend;
 
 use crate::composed;
 
-/// Gradients of [`NnBackend::attention`] for queries, keys and values, in their shapes.
+/// Gradients of [`NnBackend::grouped_attention`] for queries, keys and values, in their shapes.
 #[derive(Debug)]
 pub struct AttentionGradients<B: Backend> {
     /// For the queries, `[B, L, H, C]`.
