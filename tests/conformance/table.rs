@@ -41,7 +41,7 @@ impl fmt::Display for Count {
 /// The table with its notes: why cells are skipped, what fails.
 pub fn table(cases: &[Case], columns: &[Column]) -> String {
     let mut notes: Vec<String> = Vec::new();
-    let mut failures = Vec::new();
+    let mut failures: Vec<String> = Vec::new();
     let mut rows = vec![vec!["largest error / tolerance".to_owned()]];
     rows[0].extend(columns.iter().map(heading));
     for (index, case) in cases.iter().enumerate() {
@@ -49,8 +49,15 @@ pub fn table(cases: &[Case], columns: &[Column]) -> String {
         for column in columns {
             let outcome = &column.outcomes[index];
             row.push(cell(outcome, &mut notes));
-            failures
-                .extend(causes(outcome).map(|why| format!("{}, {case}: {why}", heading(column))));
+            // What befalls a whole column is said once.
+            let whole = column.outcomes.windows(2).all(|pair| pair[0] == pair[1]);
+            let place =
+                if whole { heading(column) } else { format!("{}, {case}", heading(column)) };
+            for failure in causes(outcome).map(|why| format!("{place}: {why}")) {
+                if !failures.contains(&failure) {
+                    failures.push(failure);
+                }
+            }
         }
         rows.push(row);
     }

@@ -17,18 +17,24 @@ pub(crate) struct Args {
     /// Devices of which none may be skipped
     #[arg(long, value_name = "LIST")]
     require: Option<String>,
+    /// Formats to compute in, with commas between; all of them if none is named
+    #[arg(long, value_name = "LIST")]
+    dtype: Option<String>,
 }
 
 impl Args {
-    /// All devices, of which none of `required` may be skipped.
+    /// All devices in f32, of which none of `required` may be skipped. The 16-bit columns would
+    /// double the time on a software GPU.
     pub(crate) fn required(required: &str) -> Self {
-        Self { device: DEVICES.to_owned(), require: Some(required.to_owned()) }
+        let [require, dtype] = [required, "f32"].map(|word| Some(word.to_owned()));
+        Self { device: DEVICES.to_owned(), require, dtype }
     }
 
     /// The verb as one would type it.
     pub(crate) fn shown(&self) -> String {
         let require = self.require.iter().map(|list| format!(" --require {list}"));
-        format!("conformance --device {}{}", self.device, require.collect::<String>())
+        let dtype = self.dtype.iter().map(|list| format!(" --dtype {list}"));
+        format!("conformance --device {}{}", self.device, require.chain(dtype).collect::<String>())
     }
 }
 
@@ -51,6 +57,9 @@ fn compare(file: PathBuf, args: &Args) -> Command {
     if let Some(required) = &args.require {
         command.args(["--require", required]);
     }
+    if let Some(dtype) = &args.dtype {
+        command.args(["--dtype", dtype]);
+    }
     command
 }
 
@@ -61,9 +70,9 @@ mod tests {
     #[test]
     fn required_devices_are_passed_on_and_optional_ones_are_not_required() {
         let call = |args: &Args| workspace::shown(&compare(PathBuf::from("conformance"), args));
-        let required = "conformance --device flex,ndarray,wgpu --require flex,wgpu";
+        let required = "conformance --device flex,ndarray,wgpu --require flex,wgpu --dtype f32";
         assert_eq!(call(&Args::required("flex,wgpu")), required);
-        let optional = Args { device: "cuda:0".to_owned(), require: None };
+        let optional = Args { device: "cuda:0".to_owned(), require: None, dtype: None };
         assert_eq!(call(&optional), "conformance --device cuda:0");
     }
 }

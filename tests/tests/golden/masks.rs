@@ -15,7 +15,9 @@ fn row() -> impl Strategy<Value = Vec<TokenKind>> {
 fn rows() -> impl Strategy<Value = Vec<Vec<TokenKind>>> {
     prop::collection::vec(row(), 1..5).prop_map(|mut rows| {
         let longest = rows.iter().map(Vec::len).max().unwrap_or(0);
-        rows.iter_mut().for_each(|row| row.resize(longest, Pad));
+        for row in &mut rows {
+            row.resize(longest, Pad);
+        }
         rows
     })
 }
