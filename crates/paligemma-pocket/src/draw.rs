@@ -42,7 +42,7 @@ impl Scene {
         for thing in &self.things {
             canvas.fill_thing(thing);
         }
-        if let Some(text) = &self.text {
+        for text in &self.plates {
             canvas.fill_plate(text);
             canvas.write(text);
         }
@@ -106,7 +106,7 @@ impl Canvas {
 
     fn write(&mut self, text: &PlatedText) {
         let font = PxScale::from(text.cap_height * LINE_TO_CAP * self.scale);
-        let advance = (text.box_[2] - text.box_[0] - 2.0 * PADDING) / text.text.len() as f32;
+        let advance = text.advance();
         let baseline = (text.box_[1] + PADDING + text.cap_height) * self.scale;
         for (index, letter) in text.text.chars().enumerate() {
             let left = (text.box_[0] + PADDING + index as f32 * advance) * self.scale;
@@ -178,7 +178,7 @@ mod tests {
     fn a_thing_is_painted_inside_its_box_and_nowhere_else() {
         for seed in 0..200 {
             let mut scene = Scene::generate(seed, 1..=4);
-            scene.text = None;
+            scene.plates.clear();
             scene.ground = Ground::Plain([120, 124, 128]);
             let picture = scene.render();
             for (x, y, pixel) in picture.enumerate_pixels() {
@@ -206,8 +206,8 @@ mod tests {
                 box_: [x0, 20.0, x0 + 16.0, 36.0],
                 paint: [255; 3],
             };
-            let (seed, text, ground) = (0, None, Ground::Plain([0; 3]));
-            let picture = Scene { seed, things: vec![thing], text, ground }.render();
+            let (seed, plates, ground) = (0, Vec::new(), Ground::Plain([0; 3]));
+            let picture = Scene { seed, things: vec![thing], plates, ground }.render();
             let column = |x: u32| f32::from(picture.get_pixel(x, 28).0[0]) / 255.0;
             (column(20), column(36))
         };
@@ -220,11 +220,11 @@ mod tests {
     fn letters_stay_on_their_plate_and_are_tall_enough_to_read() {
         for seed in 0..200 {
             let mut scene = Scene::generate(seed, 1..=1);
-            let Some(text) = scene.text.as_mut() else { continue };
+            let Some(text) = scene.plates.first_mut() else { continue };
             (text.plate, text.ink) = ([0; 3], [255; 3]);
             let box_ = text.box_;
             let written = scene.render();
-            scene.text.as_mut().unwrap().text = " ".repeat(scene.text.as_ref().unwrap().text.len());
+            scene.plates[0].text = " ".repeat(scene.plates[0].text.len());
             let blank = scene.render();
             let changed: Vec<(u32, u32)> = written
                 .enumerate_pixels()

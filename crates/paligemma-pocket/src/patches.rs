@@ -1,6 +1,6 @@
 //! What each patch of a picture shows: targets for teaching the tower before it meets any text.
 
-use crate::scene::{SIDE, Scene};
+use crate::scene::{GLYPHS, PADDING, PlatedText, SIDE, Scene};
 use crate::thing::{Shape, Thing};
 
 /// Number of classes: the ground, every shape in every colour, and the plate.
@@ -32,7 +32,7 @@ fn owner(scene: &Scene, corner: [f32; 2], patch: f32) -> (u8, [f32; 4]) {
     let things = scene.things.iter().map(|thing| {
         (share(corner, patch, thing.box_, |at| covers(thing, at)), thing.class(), thing.box_)
     });
-    let plate = scene.text.iter().map(|text| {
+    let plate = scene.plates.iter().map(|text| {
         (share(corner, patch, text.box_, |at| inside(text.box_, at)), PLATE, text.box_)
     });
     let most = things.chain(plate).max_by(|a, b| a.0.total_cmp(&b.0));
@@ -42,6 +42,46 @@ fn owner(scene: &Scene, corner: [f32; 2], patch: f32) -> (u8, [f32; 4]) {
         }
         _ => (0, [0.0; 4]),
     }
+}
+
+/// A character that a patch shows part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Letter {
+    /// The patch, row by row, and which half of it: 0 the left, 1 the right.
+    pub place: [usize; 2],
+    /// The character's number in [`GLYPHS`].
+    pub glyph: usize,
+    /// How many characters stand before it on its plate.
+    pub index: usize,
+}
+
+/// The character at the middle of the left and of the right half of each patch, where the patch
+/// shows at least a quarter of its own height of it. Letters are wider than half a patch, so none
+/// is passed over.
+pub fn letter_targets(scene: &Scene, patch: usize) -> Vec<Letter> {
+    let across = SIDE as usize / patch;
+    let halves = (0..across * across).flat_map(|index| [[index, 0], [index, 1]]);
+    halves
+        .filter_map(|[index, half]| {
+            let x = (index % across * patch) as f32 + patch as f32 * (0.25 + 0.5 * half as f32);
+            let top = (index / across * patch) as f32;
+            let shown = scene.plates.iter().find_map(|text| letter(text, x, top, patch as f32));
+            shown.map(|(glyph, position)| Letter { place: [index, half], glyph, index: position })
+        })
+        .collect()
+}
+
+/// Number in [`GLYPHS`] and position of the character of `text` at `x`, if enough of it stands
+/// between `top` and `height` below that.
+fn letter(text: &PlatedText, x: f32, top: f32, height: f32) -> Option<(usize, usize)> {
+    let (first, line) = (text.box_[0] + PADDING, text.box_[1] + PADDING);
+    let shown = (line + text.cap_height).min(top + height) - line.max(top);
+    if shown < 0.25 * height || x < first {
+        return None;
+    }
+    let index = ((x - first) / text.advance()) as usize;
+    let character = *text.text.as_bytes().get(index)?;
+    Some((GLYPHS.iter().position(|&glyph| glyph == character)?, index))
 }
 
 /// Share of the sample points of a patch that `inside` takes; points are tried only where the box
@@ -104,7 +144,7 @@ mod tests {
                 let owned = owned.filter(|&(&c, &b)| c == thing.class() && b == fractions).count();
                 assert!((1..=16).contains(&owned), "{seed}: {thing:?} owns {owned}");
             }
-            assert_eq!(classes.contains(&PLATE), scene.text.is_some());
+            assert_eq!(classes.contains(&PLATE), !scene.plates.is_empty());
             assert!(classes.iter().all(|&class| usize::from(class) < CLASSES));
             for (class, box_) in classes.iter().zip(&boxes) {
                 assert_eq!(*class == 0, *box_ == [0.0; 4]);
@@ -113,10 +153,30 @@ mod tests {
     }
 
     #[test]
+    fn every_letter_of_every_plate_is_shown_by_a_patch() {
+        for seed in 0..1000 {
+            let scene =
+                if seed % 2 == 0 { Scene::page(seed) } else { Scene::generate(seed, 1..=2) };
+            let letters = letter_targets(&scene, 14);
+            for plate in &scene.plates {
+                for (index, character) in plate.text.bytes().enumerate() {
+                    let shown = letters
+                        .iter()
+                        .filter(|l| (GLYPHS[l.glyph], l.index) == (character, index))
+                        .count();
+                    assert!(shown > 0, "{seed}: {} {index}", plate.text);
+                }
+            }
+            assert!(letters.iter().all(|l| l.place[0] < 64 && l.place[1] < 2));
+            assert_eq!(letters.is_empty(), scene.plates.is_empty());
+        }
+    }
+
+    #[test]
     fn coverage_agrees_with_what_is_drawn() {
         for seed in 0..25 {
             let mut scene = Scene::generate(seed, 1..=4);
-            scene.text = None;
+            scene.plates.clear();
             scene.ground = crate::scene::Ground::Plain([120, 124, 128]);
             let picture = scene.render();
             for (x, y, pixel) in picture.enumerate_pixels() {

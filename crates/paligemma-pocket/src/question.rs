@@ -274,7 +274,7 @@ mod tests {
                 thing(Colour::Red, Shape::Circle, small, [4.0, 48.0, 20.0, 64.0]),
                 thing(Colour::Red, Shape::Star, large, [72.0, 40.0, 108.0, 76.0]),
             ],
-            text: None,
+            plates: Vec::new(),
             ground: crate::scene::Ground::Plain([9; 3]),
         };
         let expected: HashMap<&str, &str> = [

@@ -39,6 +39,13 @@ pub struct PlatedText {
     pub ink: [u8; 3],
 }
 
+impl PlatedText {
+    /// Width of a letter and the space around it, in pixels.
+    pub(crate) fn advance(&self) -> f32 {
+        (self.box_[2] - self.box_[0] - 2.0 * PADDING) / self.text.len() as f32
+    }
+}
+
 /// What lies behind the things.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ground {
@@ -73,8 +80,8 @@ pub struct Scene {
     pub seed: u64,
     /// The things from left to right by the middles of their boxes.
     pub things: Vec<Thing>,
-    /// The plate, where there is one.
-    pub text: Option<PlatedText>,
+    /// The plates: at most one beside things, several on a [`Scene::page`].
+    pub plates: Vec<PlatedText>,
     /// The ground.
     pub ground: Ground,
 }
@@ -93,6 +100,13 @@ const ADVANCE: f32 = 0.826;
 const DESCENT: f32 = 0.28;
 /// Room around the letters on a plate, in pixels.
 pub(crate) const PADDING: f32 = 4.0;
+/// Characters that plates carry.
+pub const GLYPHS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+/// The most characters on a plate.
+pub const LONGEST_PLATE: usize = 6;
+/// Characters of a plate on a page, and how many plates are tried.
+const PAGE_WORD: RangeInclusive<usize> = 1..=LONGEST_PLATE;
+const PAGE_TRIES: usize = 12;
 /// Plates and their inks.
 const PLATES: [([u8; 3], [u8; 3]); 4] = [
     ([236, 228, 204], [30, 26, 30]),
@@ -120,7 +134,25 @@ impl Scene {
         let mut paints: Vec<[u8; 3]> = things.iter().map(|thing| thing.paint).collect();
         paints.extend(text.as_ref().map(|text| text.plate));
         let ground = draw_ground(&paints, &mut rng);
-        Self { seed, things, text, ground }
+        Self { seed, things, plates: text.into_iter().collect(), ground }
+    }
+
+    /// A picture of nothing but plates with letters and digits at random, as many as fit: what
+    /// glyphs look like, learned from far more of them than scenes carry.
+    pub fn page(seed: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut taken = Vec::new();
+        let plates: Vec<PlatedText> = (0..PAGE_TRIES)
+            .filter_map(|_| {
+                let length = rng.random_range(PAGE_WORD);
+                let text: String =
+                    (0..length).map(|_| char::from(pick(GLYPHS, &mut rng))).collect();
+                place_text(&text, &mut taken, &mut rng)
+            })
+            .collect();
+        let paints: Vec<[u8; 3]> = plates.iter().map(|text| text.plate).collect();
+        let ground = draw_ground(&paints, &mut rng);
+        Self { seed, things: Vec::new(), plates, ground }
     }
 }
 
@@ -274,7 +306,7 @@ mod tests {
                 .things
                 .iter()
                 .map(|thing| thing.box_)
-                .chain(scene.text.iter().map(|text| text.box_))
+                .chain(scene.plates.iter().map(|text| text.box_))
                 .collect();
             for (i, a) in boxes.iter().enumerate() {
                 assert!(a[0] >= 0.99 && a[1] >= 0.99 && a[2] <= 111.01 && a[3] <= 111.01, "{a:?}");
@@ -301,8 +333,29 @@ mod tests {
     }
 
     #[test]
+    fn pages_carry_many_glyphs_and_every_one_of_them() {
+        let mut counts = std::collections::HashMap::<char, usize>::new();
+        for seed in 0..400 {
+            let page = Scene::page(seed);
+            assert_eq!(page, Scene::page(seed));
+            assert!(page.things.is_empty() && !page.plates.is_empty());
+            page.plates.iter().flat_map(|p| p.text.chars()).for_each(|c| {
+                *counts.entry(c).or_default() += 1;
+            });
+        }
+        assert_eq!(counts.len(), GLYPHS.len());
+        assert!(counts.values().sum::<usize>() > 400 * 8, "{counts:?}");
+    }
+
+    #[test]
+    fn no_plate_is_longer_than_the_longest() {
+        assert!(PLATE_WORDS.iter().all(|word| word.len() <= LONGEST_PLATE));
+    }
+
+    #[test]
     fn four_scenes_in_ten_carry_a_plate() {
-        let plates = (0..1000).filter(|&seed| Scene::generate(seed, 1..=2).text.is_some()).count();
+        let plates =
+            (0..1000).filter(|&seed| !Scene::generate(seed, 1..=2).plates.is_empty()).count();
         assert!((350..450).contains(&plates), "{plates}");
     }
 }

@@ -73,7 +73,7 @@ pub fn detect(scene: &Scene, asked: &[(Colour, Shape)]) -> Example {
 
 /// What the plate says; empty without a plate.
 pub fn ocr(scene: &Scene) -> Example {
-    let suffix = scene.text.as_ref().map(|text| text.text.clone()).unwrap_or_default();
+    let suffix = scene.plates.first().map(|plate| plate.text.clone()).unwrap_or_default();
     Example { task: Task::Ocr, prefix: "ocr".into(), suffix }
 }
 
@@ -84,7 +84,7 @@ pub fn examples(scene: &Scene, rng: &mut impl Rng) -> Vec<Example> {
     all.extend(questions(scene, 2, rng));
     let asked = draw_asked(scene, rng);
     all.push(detect(scene, &asked));
-    if rng.random_bool(if scene.text.is_some() { 1.0 } else { 0.05 }) {
+    if rng.random_bool(if scene.plates.is_empty() { 0.05 } else { 1.0 }) {
         all.push(ocr(scene));
     }
     all
@@ -97,7 +97,7 @@ pub fn evaluation_examples(scene: &Scene) -> Vec<Example> {
     let mut all = vec![caption(scene)];
     all.extend(questions(scene, 3, &mut rng));
     all.extend(scene.things.iter().map(|thing| detect(scene, &[(thing.colour, thing.shape)])));
-    all.extend(scene.text.is_some().then(|| ocr(scene)));
+    all.extend((!scene.plates.is_empty()).then(|| ocr(scene)));
     all
 }
 
@@ -142,13 +142,13 @@ mod tests {
                 thing(Colour::Blue, Shape::Star, Size::Large, [56.0, 70.5, 92.0, 106.5]),
                 thing(Colour::Red, Shape::Cross, Size::Small, [96.0, 10.0, 112.0, 26.0]),
             ],
-            text: Some(PlatedText {
+            plates: vec![PlatedText {
                 text: "Q7".into(),
                 box_: [0.0; 4],
                 cap_height: 12.0,
                 plate: [0; 3],
                 ink: [0; 3],
-            }),
+            }],
             ground: Ground::Plain([9; 3]),
         }
     }
@@ -180,7 +180,7 @@ mod tests {
     fn readings_give_the_plate_or_nothing() {
         let mut scene = scene();
         assert_eq!(ocr(&scene).suffix, "Q7");
-        scene.text = None;
+        scene.plates.clear();
         assert_eq!(ocr(&scene).suffix, "");
     }
 
@@ -193,7 +193,7 @@ mod tests {
             let count = |task| all.iter().filter(|example| example.task == task).count();
             assert_eq!((count(Task::Caption), count(Task::Answer)), (1, 3));
             assert_eq!(count(Task::Detect), scene.things.len());
-            assert_eq!(count(Task::Ocr), usize::from(scene.text.is_some()));
+            assert_eq!(count(Task::Ocr), scene.plates.len());
         }
     }
 

@@ -6,6 +6,7 @@ use std::thread;
 
 use burn::tensor::{Tensor, TensorData};
 use paligemma_nn::NnBackend;
+use paligemma_pocket::patches::Letter;
 use paligemma_pocket::scene::SIDE;
 use paligemma_pocket::{Scene, Task, patches, task, vocabulary};
 use paligemma_processor::{Tokenizer, preprocess};
@@ -31,6 +32,8 @@ pub(crate) struct Recipe {
     pub(crate) scenes: usize,
     /// Things of a scene: the first range for most scenes, then others with their share.
     pub(crate) things: Vec<(RangeInclusive<usize>, f32)>,
+    /// Pages beside the scenes, about which nothing is asked.
+    pub(crate) pages: usize,
     /// Which prompts are kept.
     pub(crate) tasks: &'static [Task],
 }
@@ -45,7 +48,7 @@ pub(crate) struct Batch {
 impl Batch {
     fn new(recipe: &Recipe, tokenizer: &Tokenizer, seed: u64) -> Result<Self> {
         let first = seed * recipe.scenes as u64;
-        let scenes: Vec<Scene> = (0..recipe.scenes)
+        let mut scenes: Vec<Scene> = (0..recipe.scenes)
             .map(|i| {
                 // The shares split the batch evenly, so no draw is needed.
                 let share = (i as f32 + 0.5) / recipe.scenes as f32;
@@ -72,6 +75,7 @@ impl Batch {
                 }
             }
         }
+        scenes.extend((0..recipe.pages as u64).map(|i| Scene::page(first + i)));
         let pixels = pixels(&scenes);
         Ok(Self { scenes, pixels, rows: Rows::new(rows) })
     }
@@ -81,6 +85,18 @@ impl Batch {
         let side = SIDE as usize;
         let shape = [self.scenes.len(), 3, side, side];
         Tensor::from_data(TensorData::new(self.pixels.clone(), shape), device)
+    }
+
+    /// The characters that patches of the batch show, and patches counted through it.
+    pub(crate) fn letters(&self, patch: usize) -> Vec<Letter> {
+        let patches = (SIDE as usize / patch).pow(2);
+        let shown = self.scenes.iter().enumerate().flat_map(|(picture, scene)| {
+            patches::letter_targets(scene, patch).into_iter().map(move |letter| {
+                let [index, half] = letter.place;
+                Letter { place: [picture * patches + index, half], ..letter }
+            })
+        });
+        shown.collect()
     }
 
     /// Class and box of every patch of the batch.

@@ -1,7 +1,8 @@
 //! The first stage: the tower learns to see before it meets any text.
 //!
 //! It stands in for the unimodal pre-training that the paper's tower has had: every patch tells
-//! what it shows and the box of the thing it belongs to, as numbers and as `<loc>` tokens.
+//! what it shows, the box of the thing it belongs to, as numbers and as `<loc>` tokens, and the
+//! letters it shows part of.
 
 use std::time::Instant;
 
@@ -11,7 +12,8 @@ use burn::tensor::{Int, Tensor, TensorData};
 use burn_flex::FlexDevice;
 use paligemma::Model;
 use paligemma_nn::{NnBackend, Projection};
-use paligemma_pocket::{patches, scene::SIDE};
+use paligemma_pocket::patches::{self, Letter};
+use paligemma_pocket::scene::{GLYPHS, LONGEST_PLATE, SIDE};
 use paligemma_siglip::Siglip;
 use paligemma_train::{MixedOptimizer, OptimizerConfig, RunDirectory, Schedule};
 
@@ -20,14 +22,16 @@ use super::files::State;
 use super::model::{LOCATIONS, config, location_table};
 use super::{Result, Training};
 
-const SCHEDULE: Schedule = Schedule { steps: 1600, warmup: 50 };
+const SCHEDULE: Schedule = Schedule { steps: 2400, warmup: 50 };
 const RATES: OptimizerConfig = OptimizerConfig { adamw: 3e-3, muon: Some(0.02) };
 /// Weight of the boxes' error against the classes'.
 const BOX_WEIGHT: f32 = 10.0;
+/// Weight of the letters' cross-entropy, and of their positions' on the plate.
+const LETTER_WEIGHT: f32 = 0.5;
 /// Weight of the location tokens' cross-entropy.
 const LOCATION_WEIGHT: f32 = 0.3;
 
-/// The tower with three heads that are thrown away afterwards.
+/// The tower with heads that are thrown away afterwards.
 #[derive(Module, Debug)]
 struct Eyes<B: NnBackend> {
     tower: Siglip<B>,
@@ -35,13 +39,17 @@ struct Eyes<B: NnBackend> {
     place: Projection<B>,
     /// To the embedding of each of a box's four location tokens, as the decoder has to name it.
     location: Projection<B>,
+    /// To the character in the left and in the right half of a patch, and to its position.
+    glyph: Projection<B>,
+    index: Projection<B>,
 }
 
-/// What the heads should have said: classes, mean error of boxes, and location tokens.
+/// What the heads should have said: classes, mean error of boxes, location tokens, letters.
 struct Losses<B: NnBackend> {
     class: Tensor<B, 1>,
     place: Tensor<B, 1>,
     location: Tensor<B, 1>,
+    letter: Tensor<B, 1>,
 }
 
 impl<B: NnBackend> Eyes<B> {
@@ -61,7 +69,7 @@ impl<B: NnBackend> Eyes<B> {
 
         let things: Vec<usize> = (0..count).filter(|&i| classes[i] > 0).collect();
         let boxes: Vec<f32> = things.iter().flat_map(|&i| boxes[i]).collect();
-        let shown = features.select(0, indices(things.iter().map(|&i| i as i64).collect()));
+        let shown = features.clone().select(0, indices(things.iter().map(|&i| i as i64).collect()));
         let expected = TensorData::new(boxes.clone(), [things.len(), 4]);
         let places = self.place.forward(shown.clone());
         let place = (places - Tensor::from_data(expected, device)).abs().mean();
@@ -72,7 +80,20 @@ impl<B: NnBackend> Eyes<B> {
         let last = (LOCATIONS - 1) as f32;
         let targets = indices(boxes.iter().map(|place| (place * last).round() as i64).collect());
         let location = cross_entropy(named.matmul(table.transpose()), targets);
-        Losses { class, place, location }
+
+        let letters = batch.letters(patch);
+        let indexed = |values: fn(&Letter) -> usize| {
+            indices(letters.iter().map(|letter| values(letter) as i64).collect())
+        };
+        let halves = indexed(|letter| 2 * letter.place[0] + letter.place[1]);
+        let said = |head: &Projection<B>, classes: usize| {
+            head.forward(features.clone()).reshape([2 * count, classes]).select(0, halves.clone())
+        };
+        let glyph = said(&self.glyph, GLYPHS.len());
+        let index = said(&self.index, LONGEST_PLATE);
+        let letter = cross_entropy(glyph, indexed(|letter| letter.glyph))
+            + cross_entropy(index, indexed(|letter| letter.index));
+        Losses { class, place, location, letter }
     }
 }
 
@@ -93,26 +114,32 @@ pub(crate) fn teach(run: &RunDirectory, state: State) -> Result<State> {
         class: Projection::with_bias(width, patches::CLASSES, &device),
         place: Projection::with_bias(width, 4, &device),
         location: Projection::with_bias(width, 4 * width, &device),
+        glyph: Projection::with_bias(width, 2 * GLYPHS.len(), &device),
+        index: Projection::with_bias(width, 2 * LONGEST_PLATE, &device),
     };
     let mut optimizer = MixedOptimizer::new(&eyes, RATES);
-    let recipe = Recipe { scenes: 48, things: vec![(1..=4, 1.0)], tasks: &[] };
+    let recipe = Recipe { scenes: 32, things: vec![(1..=4, 1.0)], pages: 16, tasks: &[] };
     let batches = stream(recipe, 0);
     let started = Instant::now();
     for step in 0..SCHEDULE.steps {
         let batch = batches.recv()??;
         let losses = eyes.losses(&batch, config.vision.patch_size, &device);
-        let Losses { class, place, location } = losses;
-        let loss = class.clone() + place.clone() * BOX_WEIGHT + location.clone() * LOCATION_WEIGHT;
+        let Losses { class, place, location, letter } = losses;
+        let loss = class.clone()
+            + place.clone() * BOX_WEIGHT
+            + location.clone() * LOCATION_WEIGHT
+            + letter.clone() * LETTER_WEIGHT;
         eyes = optimizer.step(eyes, loss.backward(), SCHEDULE.factor(step));
         if (step + 1) % 50 == 0 {
             let pixels = place.into_scalar() * SIDE as f32;
             let rate = (step + 1) as f64 * 48.0 / started.elapsed().as_secs_f64();
             println!(
-                "eyes {:5}/{}: class {:.4}, box {pixels:5.2} px, location {:.3}, {rate:.0} scenes/s",
+                "eyes {:5}/{}: class {:.4}, box {pixels:5.2} px, location {:.3}, letter {:.3}, {rate:.0} pictures/s",
                 step + 1,
                 SCHEDULE.steps,
                 class.into_scalar(),
-                location.into_scalar()
+                location.into_scalar(),
+                letter.into_scalar()
             );
         }
     }

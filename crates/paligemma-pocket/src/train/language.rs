@@ -40,6 +40,7 @@ fn stages() -> [Stage; 3] {
             recipe: Recipe {
                 scenes: 32,
                 things: vec![(1..=1, 1.0)],
+                pages: 0,
                 tasks: &[Task::Caption, Task::Detect],
             },
             rates: OptimizerConfig { adamw: 2e-3, muon: Some(0.02) },
@@ -52,6 +53,7 @@ fn stages() -> [Stage; 3] {
             recipe: Recipe {
                 scenes: 24,
                 things: vec![(1..=1, 0.4), (2..=2, 0.6)],
+                pages: 0,
                 tasks: &Task::ALL,
             },
             rates: OptimizerConfig { adamw: 1e-3, muon: Some(0.01) },
@@ -64,6 +66,7 @@ fn stages() -> [Stage; 3] {
             recipe: Recipe {
                 scenes: 24,
                 things: vec![(1..=1, 0.25), (2..=2, 0.45), (3..=4, 0.3)],
+                pages: 0,
                 tasks: &Task::ALL,
             },
             rates: OptimizerConfig { adamw: 1e-3, muon: Some(0.01) },
