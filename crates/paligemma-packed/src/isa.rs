@@ -1,0 +1,85 @@
+//! Which instructions this machine has.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::OnceLock;
+
+/// The instructions that a product uses. Results differ by rounding only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Isa {
+    /// What the program was compiled for: SSE2 on x86-64, NEON on aarch64.
+    Plain,
+    /// 32-byte vectors, fused multiply-add.
+    Avx2,
+    /// 64-byte vectors with 8-bit dot products (VNNI).
+    Avx512,
+    /// Matrix tiles (AMX) for many rows, and [`Isa::Avx512`] for few.
+    Amx,
+}
+
+/// The environment variable that holds the instructions down to those it names.
+pub const ISA_VARIABLE: &str = "PALIGEMMA_ISA";
+
+impl Isa {
+    /// The best that this machine has, or what `PALIGEMMA_ISA` names if that is less.
+    pub fn best() -> Self {
+        static BEST: OnceLock<Isa> = OnceLock::new();
+        *BEST.get_or_init(|| {
+            let asked = std::env::var(ISA_VARIABLE).ok().and_then(|name| name.parse().ok());
+            asked.unwrap_or(Self::Amx).min(Self::detect())
+        })
+    }
+
+    /// Everything up to what this machine has.
+    pub fn all() -> Vec<Self> {
+        let all = [Self::Plain, Self::Avx2, Self::Avx512, Self::Amx];
+        all.into_iter().filter(|&isa| isa <= Self::detect()).collect()
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn detect() -> Self {
+        static FOUND: OnceLock<Isa> = OnceLock::new();
+        *FOUND.get_or_init(|| {
+            let avx2 = is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("f16c");
+            let avx512 = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512vnni");
+            match (avx2, avx2 && avx512, crate::kernels::amx::enable()) {
+                (_, true, true) => Self::Amx,
+                (_, true, false) => Self::Avx512,
+                (true, false, _) => Self::Avx2,
+                _ => Self::Plain,
+            }
+        })
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn detect() -> Self {
+        Self::Plain
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plain => "plain",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+            Self::Amx => "amx",
+        })
+    }
+}
+
+impl FromStr for Isa {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let all = [Self::Plain, Self::Avx2, Self::Avx512, Self::Amx];
+        let found = all.into_iter().find(|isa| isa.to_string() == name);
+        found
+            .ok_or_else(|| format!("unknown instructions `{name}`: use plain, avx2, avx512 or amx"))
+    }
+}

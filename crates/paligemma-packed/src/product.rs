@@ -1,0 +1,225 @@
+//! `x W^T + b` with a packed `W`.
+
+use std::mem::MaybeUninit;
+
+use rayon::prelude::*;
+
+use crate::activations::{FloatRows, Int8Rows};
+use crate::isa::Isa;
+use crate::kernels::{self, few};
+use crate::layout::{LANES, PackedFormat, PackedLayout};
+
+/// Rows that a vector kernel takes at once.
+pub(crate) const FEW: usize = 8;
+/// Products of a piece of work that is worth another thread.
+const PIECE: usize = 1 << 18;
+
+/// The output, written by several threads at different columns.
+#[derive(Clone, Copy)]
+pub(crate) struct Output {
+    pointer: *mut f32,
+    rows: usize,
+    columns: usize,
+}
+
+#[expect(unsafe_code, reason = "threads write columns of one matrix, which no slice can describe")]
+// SAFETY: every write goes to columns that only the writing thread was given.
+unsafe impl Sync for Output {}
+
+impl Output {
+    pub(crate) fn new(out: &mut [MaybeUninit<f32>], columns: usize) -> Self {
+        let rows = out.len() / columns.max(1);
+        Self { pointer: out.as_mut_ptr().cast(), rows, columns }
+    }
+
+    /// Writes as many of `values` as there are columns from `column` on.
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "see above")]
+    pub(crate) fn write(&self, row: usize, column: usize, values: &[f32; LANES]) {
+        let count = LANES.min(self.columns - column);
+        assert!(row < self.rows, "the output has {} rows", self.rows);
+        // SAFETY: row and columns lie inside the slice; no other thread writes these columns.
+        unsafe {
+            let at = self.pointer.add(row * self.columns + column);
+            // A constant length is one store.
+            if count == LANES {
+                at.cast::<[f32; LANES]>().write_unaligned(*values);
+            } else {
+                std::ptr::copy_nonoverlapping(values.as_ptr(), at, count);
+            }
+        }
+    }
+}
+
+impl PackedLayout {
+    /// `x W^T + bias`, with the best instructions of this machine.
+    ///
+    /// # Shapes
+    /// - `x`: `[rows, inputs]`
+    /// - `bias`: `[outputs]`
+    /// - output: `[rows, outputs]`
+    ///
+    /// # Panics
+    /// If `packed` is not of this layout, or the slices do not have these shapes.
+    pub fn linear(&self, packed: &[u8], x: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+        self.linear_with(Isa::best(), packed, x, bias)
+    }
+
+    /// [`PackedLayout::linear`] with the instructions `isa`, or the machine's best if those are
+    /// less.
+    ///
+    /// # Panics
+    /// As [`PackedLayout::linear`].
+    pub fn linear_with(
+        &self,
+        isa: Isa,
+        packed: &[u8],
+        x: &[f32],
+        bias: Option<&[f32]>,
+    ) -> Vec<f32> {
+        let rows = x.len() / self.inputs.max(1);
+        assert_eq!(packed.len(), self.bytes(), "the packed matrix has another layout");
+        assert_eq!(rows * self.inputs, x.len(), "the activations have another width");
+        assert!(bias.is_none_or(|bias| bias.len() == self.outputs), "the bias has another length");
+        let length = rows * self.outputs;
+        // Not filled with zeros first, which would cost as much as writing the results.
+        let mut out = Vec::with_capacity(length);
+        let isa = isa.min(Isa::best());
+        let product = Product {
+            layout: *self,
+            packed,
+            bias: padded(bias.unwrap_or(&[]), self.panels() * LANES),
+            out: Output::new(&mut out.spare_capacity_mut()[..length], self.outputs),
+            rows,
+        };
+        if length == 0 {
+            return out;
+        }
+        if isa == Isa::Amx && rows > self.few() {
+            kernels::many(&product, x);
+        } else {
+            product.few(isa, x);
+        }
+        #[expect(unsafe_code, reason = "see above")]
+        // SAFETY: a product writes every row of every panel.
+        unsafe {
+            out.set_len(length);
+        }
+        out
+    }
+}
+
+impl PackedLayout {
+    /// Up to how many rows vectors are as fast as tiles, as measured. For 8 bits both give the
+    /// same sums; otherwise vectors keep the activations more exactly, so they take what they can.
+    fn few(&self) -> usize {
+        if self.format == PackedFormat::Int8 { 2 } else { FEW }
+    }
+}
+
+/// `values` and zeros after them.
+fn padded(values: &[f32], length: usize) -> Vec<f32> {
+    let mut all = values.to_vec();
+    all.resize(length, 0.0);
+    all
+}
+
+/// One product in the making.
+pub(crate) struct Product<'a> {
+    pub(crate) layout: PackedLayout,
+    pub(crate) packed: &'a [u8],
+    bias: Vec<f32>,
+    out: Output,
+    pub(crate) rows: usize,
+}
+
+impl Product<'_> {
+    pub(crate) fn panel(&self, panel: usize) -> &[u8] {
+        &self.packed[panel * self.layout.panel_bytes()..][..self.layout.panel_bytes()]
+    }
+
+    /// Adds the bias to the values of a row of a panel and writes them out.
+    #[inline(always)]
+    pub(crate) fn write(&self, row: usize, panel: usize, mut values: [f32; LANES]) {
+        let bias = &self.bias[panel * LANES..][..LANES];
+        for (value, bias) in values.iter_mut().zip(bias) {
+            *value += bias;
+        }
+        self.out.write(row, panel * LANES, &values);
+    }
+
+    /// The scales of an 8-bit panel.
+    pub(crate) fn int8_scales(&self, panel: usize) -> [f32; LANES] {
+        let scales = &self.panel(panel)[self.layout.depth() * LANES..];
+        bytemuck::pod_read_unaligned::<[f32; LANES]>(&scales[..4 * LANES])
+    }
+
+    /// Runs `work` for every panel, on as many threads as the work is worth.
+    fn each_panel(&self, work: impl Fn(usize) + Send + Sync) {
+        let panels = self.layout.panels();
+        let worth = PIECE.div_ceil(self.rows * self.layout.depth() * LANES);
+        let even = panels / (4 * rayon::current_num_threads());
+        let least = worth.max(even).max(1);
+        if panels <= least {
+            (0..panels).for_each(work);
+        } else {
+            (0..panels).into_par_iter().with_min_len(least).for_each(work);
+        }
+    }
+
+    /// Few rows, in vectors: each panel is read once for up to eight rows.
+    fn few(&self, isa: Isa, x: &[f32]) {
+        let inputs = self.layout.inputs;
+        match self.layout.format {
+            PackedFormat::Bf16 => {
+                let x = FloatRows::new(x, inputs);
+                self.each_panel(|panel| {
+                    self.each_chunk(|first, count| {
+                        let rows = |row| x.row(first + row);
+                        let values = few::bf16(isa, count, rows, self.panel(panel));
+                        for (row, values) in values.into_iter().take(count).enumerate() {
+                            self.write(first + row, panel, values);
+                        }
+                    });
+                });
+            }
+            PackedFormat::Int8 => {
+                let x = Int8Rows::new(x, inputs);
+                self.each_panel(|panel| {
+                    let scales = self.int8_scales(panel);
+                    self.each_chunk(|first, count| {
+                        let rows = |row| (x.row(first + row), x.sums[first + row]);
+                        let weights = &self.panel(panel)[..self.layout.depth() * LANES];
+                        let sums = few::int8(isa, count, rows, weights);
+                        for (row, sums) in sums.into_iter().take(count).enumerate() {
+                            let unit = x.scales[first + row];
+                            let values =
+                                std::array::from_fn(|i| sums[i] as f32 * (unit * scales[i]));
+                            self.write(first + row, panel, values);
+                        }
+                    });
+                });
+            }
+            PackedFormat::Int4 => {
+                let x = Int8Rows::new(x, inputs);
+                self.each_panel(|panel| {
+                    self.each_chunk(|first, count| {
+                        let rows = |row| (x.row(first + row), x.group_sums(first + row));
+                        let values = few::int4(isa, count, rows, self.panel(panel));
+                        for (row, values) in values.into_iter().take(count).enumerate() {
+                            let unit = x.scales[first + row];
+                            self.write(first + row, panel, values.map(|value| value * unit));
+                        }
+                    });
+                });
+            }
+        }
+    }
+
+    /// The rows in chunks of [`FEW`]: the first of each and how many.
+    fn each_chunk(&self, mut work: impl FnMut(usize, usize)) {
+        for first in (0..self.rows).step_by(FEW) {
+            work(first, FEW.min(self.rows - first));
+        }
+    }
+}

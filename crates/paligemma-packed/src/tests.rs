@@ -1,0 +1,207 @@
+//! Every format on every instruction set against sums in f64.
+
+use proptest::prelude::*;
+
+use crate::{Isa, PackError, PackedFormat, PackedLayout};
+
+const FORMATS: [PackedFormat; 3] = [PackedFormat::Bf16, PackedFormat::Int8, PackedFormat::Int4];
+
+/// Numbers in -1..1 that only depend on the seed.
+fn noise(seed: u64, count: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    (0..count)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+        })
+        .collect()
+}
+
+struct Case {
+    layout: PackedLayout,
+    weight: Vec<f32>,
+    x: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl Case {
+    fn new(format: PackedFormat, [rows, outputs, inputs]: [usize; 3]) -> Self {
+        let layout = PackedLayout { format, outputs, inputs };
+        let seed = (rows * 31 + outputs * 7 + inputs) as u64;
+        Self {
+            layout,
+            weight: noise(seed, outputs * inputs),
+            x: noise(seed + 1, rows * inputs),
+            bias: noise(seed + 2, outputs),
+        }
+    }
+
+    fn pack(&self) -> crate::PackedBuffer {
+        let inputs = self.layout.inputs;
+        self.layout
+            .pack(|row, out| out.copy_from_slice(&self.weight[row * inputs..][..inputs]))
+            .unwrap()
+    }
+
+    /// The product of the activations with the weights as `packed` holds them, in f64.
+    fn expected(&self, packed: &[u8]) -> Vec<f64> {
+        let PackedLayout { outputs, inputs, .. } = self.layout;
+        let mut weights = vec![0.0; inputs];
+        let rows = self.x.len() / inputs;
+        let mut out = vec![0.0; rows * outputs];
+        for output in 0..outputs {
+            self.layout.row(packed, output, &mut weights);
+            for row in 0..rows {
+                let x = &self.x[row * inputs..][..inputs];
+                let dot: f64 =
+                    x.iter().zip(&weights).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+                out[row * outputs + output] = dot + f64::from(self.bias[output]);
+            }
+        }
+        out
+    }
+}
+
+/// Largest error of a product relative to the length of its two vectors: what rounding the
+/// activations alone may cost.
+fn tolerance(format: PackedFormat, isa: Isa, [rows, _, inputs]: [usize; 3]) -> f64 {
+    match (format, isa == Isa::Amx && rows > 8) {
+        // As many roundings of an f32 sum, at random.
+        (PackedFormat::Bf16, false) => 2.0_f64.powi(-23) * (inputs as f64).sqrt(),
+        // Half a unit in the eighth bit, of every activation, errors at random.
+        (PackedFormat::Bf16, true) => 4e-3,
+        // The same, and of every weight, whose level times scale does not fit bfloat16.
+        (PackedFormat::Int4, true) => 6e-3,
+        // Half a 127th of the largest activation.
+        (PackedFormat::Int8, _) | (PackedFormat::Int4, false) => 1e-2,
+    }
+}
+
+#[test]
+fn products_equal_the_reference_on_every_instruction_set() {
+    let shapes =
+        [[1, 16, 64], [1, 48, 100], [3, 33, 7], [8, 130, 256], [9, 40, 588], [33, 50, 4304]];
+    for shape in shapes.into_iter().chain([[64, 272, 1152], [300, 20, 2100]]) {
+        for format in FORMATS {
+            let case = Case::new(format, shape);
+            let packed = case.pack();
+            let expected = case.expected(packed.as_ref());
+            // Of two vectors of numbers spread evenly over -1..1, multiplied.
+            let length = shape[2] as f64 / 3.0;
+            for isa in Isa::all() {
+                let out = case.layout.linear_with(isa, packed.as_ref(), &case.x, Some(&case.bias));
+                assert_eq!(out.len(), expected.len());
+                let error = out
+                    .iter()
+                    .zip(&expected)
+                    .map(|(a, b)| (f64::from(*a) - b).abs() / length.sqrt())
+                    .fold(
+                        0.0,
+                        |worst: f64, error| {
+                            if error > worst || error.is_nan() { error } else { worst }
+                        },
+                    );
+                assert!(
+                    error <= tolerance(format, isa, shape),
+                    "{format} {shape:?} on {isa}: {error:e}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn instruction_sets_agree_on_few_rows() {
+    for format in FORMATS {
+        let case = Case::new(format, [5, 70, 900]);
+        let packed = case.pack();
+        let run = |isa| case.layout.linear_with(isa, packed.as_ref(), &case.x, None);
+        let plain = run(Isa::Plain);
+        for isa in Isa::all() {
+            for (a, b) in run(isa).iter().zip(&plain) {
+                assert!((a - b).abs() <= 1e-4, "{format} on {isa}: {a} {b}");
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_come_back_as_near_as_the_format_holds_them() {
+    for format in FORMATS {
+        let case = Case::new(format, [1, 37, 200]);
+        let packed = case.pack();
+        let mut row = vec![0.0; 200];
+        for output in 0..37 {
+            case.layout.row(packed.as_ref(), output, &mut row);
+            let weights = &case.weight[output * 200..][..200];
+            let misses = row.iter().zip(weights).map(|(a, b)| (a - b).abs());
+            if format == PackedFormat::Int4 {
+                // Fifteen steps from -1 to 1, the error anywhere within one; the largest weights
+                // may be cut off where that serves the others.
+                let mean = misses.map(|miss| miss * miss).sum::<f32>() / 200.0;
+                assert!(mean.sqrt() <= 2.0 / 15.0 / 12.0_f32.sqrt(), "{mean}");
+            } else {
+                let most = if format == PackedFormat::Bf16 { 0.5 / 128.0 } else { 0.5 / 127.0 };
+                assert!(misses.fold(0.0, f32::max) <= most * 1.001, "{format}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_row_is_the_same_alone_and_in_a_batch_of_few() {
+    for format in FORMATS {
+        let case = Case::new(format, [8, 100, 320]);
+        let packed = case.pack();
+        let batch = case.layout.linear(packed.as_ref(), &case.x, None);
+        for row in 0..8 {
+            let alone = case.layout.linear(packed.as_ref(), &case.x[row * 320..][..320], None);
+            assert_eq!(alone, batch[row * 100..][..100], "{format} row {row}");
+        }
+    }
+}
+
+#[test]
+fn results_do_not_depend_on_threads() {
+    for format in FORMATS {
+        for rows in [1, 8, 40] {
+            let case = Case::new(format, [rows, 1000, 512]);
+            let packed = case.pack();
+            let run = |threads| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| case.layout.linear(packed.as_ref(), &case.x, None))
+            };
+            assert_eq!(run(1), run(5), "{format}, {rows} rows");
+        }
+    }
+}
+
+#[test]
+fn weights_that_a_format_cannot_hold_are_refused() {
+    for format in FORMATS {
+        let layout = PackedLayout { format, outputs: 20, inputs: 3 };
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let error =
+                layout.pack(|row, out| out.fill(if row == 17 { bad } else { 0.5 })).unwrap_err();
+            assert!(matches!(error, PackError::Value { row: 17, column: 0, .. }), "{error}");
+        }
+    }
+    let layout = PackedLayout { format: PackedFormat::Int4, outputs: 1, inputs: 1 };
+    assert!(layout.pack(|_, out| out.fill(1e6)).is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_shape_packs_to_its_bytes(outputs in 0..70_usize, inputs in 1..200_usize, format in 0..3_usize) {
+        let layout = PackedLayout { format: FORMATS[format], outputs, inputs };
+        let packed = layout.pack(|row, out| out.fill(row as f32)).unwrap();
+        prop_assert_eq!(layout.bytes() % 64, 0);
+        let mut row = vec![0.0; inputs];
+        for output in 0..outputs {
+            layout.row(&packed.as_ref()[..layout.bytes()], output, &mut row);
+            prop_assert!(row.iter().all(|value| (value - output as f32).abs() <= 0.01 * output as f32));
+        }
+    }
+}
