@@ -1,0 +1,86 @@
+//! Makes random checkpoints and measures: `cargo xtask random-checkpoint`, `cargo xtask bench-peers`.
+
+mod machine;
+mod measure;
+mod peers;
+mod table;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use paligemma_benches::random::{self, Format};
+use paligemma_benches::variant::Variant;
+
+/// What a verb gives back: nothing, or the one line that `main` prints.
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Random checkpoints and timings.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Write a checkpoint of random weights in the published format
+    RandomCheckpoint {
+        /// The sizes of the model
+        #[arg(long, value_enum)]
+        variant: Variant,
+        /// The seed: the same gives the same file
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+        /// The type of the weights
+        #[arg(long, value_enum, default_value_t = Format::Bf16)]
+        dtype: Format,
+        /// The folder to make
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Measure this project and its peers in turns and write the table of docs/benchmarks.md
+    BenchPeers(peers::Arguments),
+    /// Measure this project in this process and print one line of JSON
+    Measure {
+        /// The checkpoint; the embedded model without it
+        #[arg(long, value_name = "DIR")]
+        model: Option<PathBuf>,
+        /// The format of the weights
+        #[arg(long, default_value = "f32")]
+        dtype: String,
+        /// Tokens that decoding is timed over
+        #[arg(long, default_value_t = 16)]
+        tokens: usize,
+    },
+}
+
+fn main() -> ExitCode {
+    paligemma::keep_freed_memory();
+    let outcome = match Arguments::parse().command {
+        Command::RandomCheckpoint { variant, seed, dtype, out } => {
+            random_checkpoint(variant, (seed, dtype), &out)
+        }
+        Command::BenchPeers(arguments) => peers::run(&arguments),
+        Command::Measure { model, dtype, tokens } => measure::run(model.as_deref(), &dtype, tokens),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn random_checkpoint(variant: Variant, law: (u64, Format), out: &Path) -> Result {
+    let config = variant.config()?;
+    let style = ProgressStyle::with_template("{wide_bar} {bytes} of {total_bytes}, {eta} left")?;
+    let bar = ProgressBar::new(random::weight_bytes(&config, law.1)).with_style(style);
+    let parameters = random::write(&config, law, out, &|bytes| bar.inc(bytes))?;
+    bar.finish_and_clear();
+    println!("{}: {parameters} parameters", out.display());
+    Ok(())
+}

@@ -1,0 +1,213 @@
+//! `bench-peers`: this project, transformers on PyTorch and candle on one checkpoint, in turns.
+//!
+//! Each measurement is a process of its own, which prints one line of JSON.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use clap::Args;
+use paligemma_benches::subject::{self, TEXT};
+use paligemma_checkpoint::PaliGemmaConfig;
+
+use crate::Result;
+use crate::machine;
+use crate::measure::{Measured, STARTED, now};
+use crate::table::{self, Row};
+
+/// Arguments of `bench-peers`.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// The checkpoint, as `random-checkpoint` makes it
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// The page whose table is written anew
+    #[arg(long, value_name = "FILE", default_value = "docs/benchmarks.md")]
+    out: PathBuf,
+    /// Measurements of each, of which the median counts
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// Threads of each process
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    threads: u32,
+    /// Tokens that decoding is timed over
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
+    tokens: u32,
+    /// Measure these alone (paligemma, transformers, candle, or one with its dtype:
+    /// paligemma-int8) and print the table instead of writing it
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    only: Vec<String>,
+}
+
+/// A command line of texts and paths.
+macro_rules! words {
+    ($($word:expr),*) => { vec![$(OsString::from($word)),*] };
+}
+
+/// One that is measured.
+struct Contestant {
+    name: &'static str,
+    dtype: &'static str,
+    /// The process, or why there is none.
+    program: std::result::Result<(PathBuf, Vec<OsString>), String>,
+}
+
+/// Formats of this project's weights, the narrowest last.
+const FORMATS: [&str; 4] = ["f32", "bf16", "int8", "int4"];
+
+/// Measures all in turns and writes the table.
+///
+/// # Errors
+/// If the checkpoint cannot be read or the page not written. What cannot be measured says so in
+/// its row.
+pub(crate) fn run(arguments: &Arguments) -> Result {
+    let config = PaliGemmaConfig::open(&arguments.model)?;
+    let scratch = root().join("target/peers");
+    fs::create_dir_all(&scratch)?;
+    let pixels = scratch.join("pixels.f32");
+    let values = subject::pixels(config.vision.image_size);
+    fs::write(&pixels, values.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>())?;
+
+    let contestants = contestants(arguments, &scratch, &pixels)?;
+    let machine = machine::describe();
+    let mut rows: Vec<Row> = contestants.iter().map(|c| Row::new(c.name, c.dtype)).collect();
+    // In turns, so that a slow minute of the machine falls on all alike; the first round, which
+    // also brings every file into the page cache, does not count.
+    for round in 0..=arguments.runs {
+        for (contestant, row) in contestants.iter().zip(&mut rows) {
+            if row.failure.is_some() {
+                continue;
+            }
+            eprintln!("round {round} of {}: {} {}", arguments.runs, row.name, row.dtype);
+            match contestant.measure(arguments.threads) {
+                Ok(measured) if round > 0 => row.measured.push(measured),
+                Ok(_) => {}
+                Err(failure) => row.failure = Some(failure),
+            }
+        }
+    }
+    let table = table::render(&rows, &machine, &described(arguments));
+    if arguments.only.is_empty() {
+        table::insert(&root().join(&arguments.out), &table)
+    } else {
+        println!("{table}");
+        Ok(())
+    }
+}
+
+/// The command as one would type it, without the places of one machine.
+fn described(arguments: &Arguments) -> String {
+    let Arguments { model, runs, threads, .. } = arguments;
+    let model = model.file_name().unwrap_or_default().to_string_lossy();
+    format!("cargo xtask bench-peers --model {model} --runs {runs} --threads {threads}")
+}
+
+impl Contestant {
+    fn measure(&self, threads: u32) -> std::result::Result<Measured, String> {
+        let (program, words) = self.program.as_ref().map_err(Clone::clone)?;
+        let mut command = Command::new(program);
+        command.args(words);
+        for variable in ["RAYON_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"] {
+            command.env(variable, threads.to_string());
+        }
+        command.env(STARTED, now().map_err(|error| error.to_string())?.to_string());
+        let printed = output(&mut command)?;
+        let line = printed.lines().last().unwrap_or_default();
+        eprintln!("{line}");
+        serde_json::from_str(line).map_err(|error| format!("its line of JSON: {error}"))
+    }
+}
+
+/// All that are asked for, ready to run.
+fn contestants(arguments: &Arguments, scratch: &Path, pixels: &Path) -> Result<Vec<Contestant>> {
+    let wanted = |name: &str, dtype: &str| {
+        let full = format!("{name}-{dtype}");
+        arguments.only.is_empty() || arguments.only.iter().any(|o| *o == name || *o == full)
+    };
+    let model = arguments.model.canonicalize()?;
+    let (tokens, threads) = (arguments.tokens.to_string(), arguments.threads.to_string());
+    let own = std::env::current_exe()?;
+    let measure = |name, dtype: &'static str, folder: &Path| {
+        let line = words!["measure", "--dtype", dtype, "--model", folder, "--tokens", &tokens];
+        Contestant { name, dtype, program: Ok((own.clone(), line)) }
+    };
+    let mut all = Vec::new();
+    for dtype in FORMATS.into_iter().filter(|dtype| wanted("paligemma", dtype)) {
+        all.push(measure("paligemma", dtype, &model));
+        let converted = with_ending(&model, dtype);
+        if converted.is_dir() {
+            all.push(measure("paligemma, converted", dtype, &converted));
+        }
+    }
+    let ids = TEXT.map(|id| id.to_string()).join(",");
+    let line = words!["--model", &model, "--tokens", &tokens, "--pixels", pixels, "--ids", ids];
+    if wanted("transformers", "bf16") {
+        let script = root().join("benches/peers/transformers_peer.py");
+        let line = [words![script], line.clone(), words!["--threads", threads]].concat();
+        let program = python(scratch).map(|python| (python, line));
+        all.push(Contestant { name: "transformers", dtype: "bf16", program });
+    }
+    if wanted("candle", "f32") {
+        let program = candle(scratch).map(|program| (program, line));
+        all.push(Contestant { name: "candle", dtype: "f32", program });
+    }
+    if all.is_empty() {
+        return Err(format!("nobody is called {}", arguments.only.join(", ")).into());
+    }
+    Ok(all)
+}
+
+/// Where `paligemma convert` is to put the checkpoint for its packed form to be measured as well.
+fn with_ending(model: &Path, dtype: &str) -> PathBuf {
+    let mut name = model.as_os_str().to_owned();
+    name.push("-");
+    name.push(dtype);
+    name.into()
+}
+
+/// The interpreter of a virtual environment with the peer's packages, made at the first call.
+fn python(scratch: &Path) -> std::result::Result<PathBuf, String> {
+    let venv = scratch.join("venv");
+    let python = venv.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
+    if !python.exists() {
+        output(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+    }
+    let packages = root().join("benches/peers/requirements.txt");
+    eprintln!("installing {}", packages.display());
+    // Complete as it is pinned, so nothing else is resolved or added.
+    let mut install = Command::new(&python);
+    install.args(["-m", "pip", "install", "--quiet", "--no-deps", "--requirement"]).arg(packages);
+    output(&mut install)?;
+    Ok(python)
+}
+
+/// The program that measures candle, built in a workspace of its own.
+fn candle(scratch: &Path) -> std::result::Result<PathBuf, String> {
+    let target = scratch.join("candle");
+    let manifest = root().join("benches/candle-peer/Cargo.toml");
+    let mut build = Command::new("cargo");
+    build.args(["build", "--release", "--locked", "--quiet", "--manifest-path"]).arg(manifest);
+    output(build.arg("--target-dir").arg(&target))?;
+    Ok(target.join("release").join(format!("candle-peer{}", std::env::consts::EXE_SUFFIX)))
+}
+
+/// What a command printed, or the last line that it had to say.
+fn output(command: &mut Command) -> std::result::Result<String, String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let Output { status, stdout, stderr } =
+        command.output().map_err(|error| format!("cannot start {program}: {error}"))?;
+    if status.success() {
+        return Ok(String::from_utf8_lossy(&stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&stderr);
+    let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
+    let last = last.trim().trim_start_matches("error: ");
+    Err(if last.is_empty() { format!("ended with {status}") } else { last.to_owned() })
+}
+
+/// The workspace's root.
+fn root() -> &'static Path {
+    let benches = Path::new(env!("CARGO_MANIFEST_DIR"));
+    benches.parent().unwrap_or(benches)
+}

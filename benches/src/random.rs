@@ -1,0 +1,284 @@
+//! Random checkpoints: seeded weights in the published format, names and shapes.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use burn_flex::{Flex, FlexDevice};
+use clap::ValueEnum;
+use half::{bf16, f16};
+use paligemma::Model;
+use paligemma_checkpoint::{LAYOUTS, PaliGemmaConfig, parameter_shapes};
+use rand::SeedableRng;
+use rand::distr::Distribution;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::StandardNormal;
+use rayon::prelude::*;
+use safetensors::tensor::View;
+use safetensors::{Dtype, SafeTensorError};
+
+/// Elements that one stream of random numbers fills. The weights depend on it, but not on the
+/// number of threads.
+const BLOCK: usize = 1 << 18;
+
+/// The deviation of biases: small beside activations of about 1, yet seen if left out.
+const BIAS: f32 = 0.02;
+
+/// The type of the weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// 32 bits
+    F32,
+    /// 16 bits, 11 of them precision
+    F16,
+    /// 16 bits with the range of f32, as published
+    Bf16,
+}
+
+/// Why a random checkpoint was not made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RandomError {
+    /// The folder is in use.
+    #[error("{} is not empty; name a new folder", path.display())]
+    Occupied {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file or folder cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// The weights cannot be written.
+    #[error("cannot write the weights: {0}")]
+    Weights(#[from] SafeTensorError),
+}
+
+/// Writes a checkpoint of random weights to `folder`: `model.safetensors`, `config.json` and the
+/// embedded model's `tokenizer.json`. Returns the number of its parameters.
+///
+/// Products get weights of deviation `1 / sqrt(fan_in)`, which keeps activations near 1 through
+/// any number of layers; norms are the identity. Equal seeds give equal files on every machine.
+/// The folder appears when it is complete. `progress` is told of bytes written.
+///
+/// # Errors
+/// If the folder exists and is not empty, or a file cannot be written.
+pub fn write(
+    config: &PaliGemmaConfig,
+    (seed, format): (u64, Format),
+    folder: &Path,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<usize, RandomError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| RandomError::Write { path, source }
+    };
+    let exists = folder.exists();
+    if exists && fs::read_dir(folder).map_err(failed(folder))?.next().is_some() {
+        return Err(RandomError::Occupied { path: folder.to_owned() });
+    }
+    let mut partial = folder.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    // What an interrupted run left.
+    if partial.exists() {
+        fs::remove_dir_all(&partial).map_err(failed(&partial))?;
+    }
+    fs::create_dir_all(&partial).map_err(failed(&partial))?;
+
+    let tensors = tensors(config, (seed, format), progress);
+    let parameters = tensors.iter().map(|(_, tensor)| tensor.elements()).sum();
+    let weights = partial.join("model.safetensors");
+    // Other readers refuse a file that does not say which framework laid the tensors out.
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    safetensors::serialize_to_file(tensors, Some(metadata), &weights)?;
+    share(&weights).map_err(failed(&weights))?;
+    let texts = [
+        ("config.json", config.to_json().into_bytes()),
+        ("tokenizer.json", paligemma::pocket::TOKENIZER.to_vec()),
+    ];
+    for (name, bytes) in texts {
+        let path = partial.join(name);
+        fs::write(&path, bytes).map_err(failed(&path))?;
+    }
+    if exists {
+        fs::remove_dir(folder).map_err(failed(folder))?;
+    }
+    fs::rename(&partial, folder).map_err(failed(folder))?;
+    Ok(parameters)
+}
+
+/// The bytes of the weights that [`write`] writes.
+pub fn weight_bytes(config: &PaliGemmaConfig, format: Format) -> u64 {
+    let tensors = tensors(config, (0, format), &|_| ());
+    tensors.iter().map(|(_, tensor)| tensor.data_len() as u64).sum()
+}
+
+/// The writer makes its file private; a checkpoint is as readable as any other file.
+fn share(file: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(file, fs::Permissions::from_mode(0o644))?;
+    }
+    let _ = file;
+    Ok(())
+}
+
+/// Every tensor of the model under its published name, none of them drawn yet.
+fn tensors<'a>(
+    config: &PaliGemmaConfig,
+    (seed, format): (u64, Format),
+    progress: &'a (dyn Fn(u64) + Sync),
+) -> Vec<(String, RandomTensor<'a>)> {
+    let model = Model::<Flex>::new(&config.vision, &config.text, &FlexDevice);
+    let tensor = |(index, (path, shape)): (usize, (String, Vec<usize>))| {
+        let name = LAYOUTS[0].file_name(&path).unwrap_or_else(|| path.clone());
+        let law = Law::of(&path, &shape);
+        (name, RandomTensor { index, shape, law, seed, format, progress })
+    };
+    parameter_shapes::<Flex, _>(&model).into_iter().enumerate().map(tensor).collect()
+}
+
+/// How the values of a tensor are made.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Law {
+    Constant(f32),
+    /// Normal around zero, of this deviation.
+    Normal(f32),
+}
+
+impl Law {
+    fn of(path: &str, shape: &[usize]) -> Self {
+        match (path.rsplit('.').next(), shape) {
+            (Some("bias"), _) => Self::Normal(BIAS),
+            // Layer norms multiply by the weight, Gemma's norms by one more than the weight.
+            (_, [_]) if path.starts_with("vision_tower.") => Self::Constant(1.0),
+            (_, [] | [_]) => Self::Constant(0.0),
+            (_, [_, inputs @ ..]) => {
+                Self::Normal((inputs.iter().product::<usize>() as f32).sqrt().recip())
+            }
+        }
+    }
+}
+
+/// A tensor whose values are drawn when they are written.
+struct RandomTensor<'a> {
+    index: usize,
+    shape: Vec<usize>,
+    law: Law,
+    seed: u64,
+    format: Format,
+    progress: &'a (dyn Fn(u64) + Sync),
+}
+
+impl RandomTensor<'_> {
+    fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    fn encoded(&self) -> Vec<u8> {
+        match self.format {
+            Format::F32 => self.draw(f32::to_le_bytes),
+            Format::F16 => self.draw(|value| f16::from_f32(value).to_le_bytes()),
+            Format::Bf16 => self.draw(|value| bf16::from_f32(value).to_le_bytes()),
+        }
+    }
+
+    fn draw<const N: usize>(&self, encode: impl Fn(f32) -> [u8; N] + Sync) -> Vec<u8> {
+        let mut elements = vec![[0; N]; self.elements()];
+        elements.par_chunks_mut(BLOCK).enumerate().for_each(|(block, elements)| {
+            let mut random = ChaCha8Rng::seed_from_u64(self.seed);
+            random.set_stream(((self.index as u64) << 32) | block as u64);
+            elements.fill_with(|| match self.law {
+                Law::Constant(value) => encode(value),
+                Law::Normal(deviation) => {
+                    let value: f32 = StandardNormal.sample(&mut random);
+                    encode(value * deviation)
+                }
+            });
+        });
+        elements.into_flattened()
+    }
+}
+
+impl View for RandomTensor<'_> {
+    fn dtype(&self) -> Dtype {
+        match self.format {
+            Format::F32 => Dtype::F32,
+            Format::F16 => Dtype::F16,
+            Format::Bf16 => Dtype::BF16,
+        }
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        let bytes = self.encoded();
+        (self.progress)(bytes.len() as u64);
+        Cow::Owned(bytes)
+    }
+
+    fn data_len(&self) -> usize {
+        self.elements() * self.dtype().bitsize() / 8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn norms_are_the_identity_and_products_keep_the_scale() {
+        let cases: [(&str, &[usize], Law); 6] = [
+            ("vision_tower.post_layernorm.weight", &[64], Law::Constant(1.0)),
+            ("vision_tower.post_layernorm.bias", &[64], Law::Normal(BIAS)),
+            ("language_model.norm.weight", &[64], Law::Constant(0.0)),
+            ("language_model.layers.0.mlp.up_proj.weight", &[128, 64], Law::Normal(0.125)),
+            ("language_model.embed_tokens.weight", &[1664, 256], Law::Normal(0.0625)),
+            ("vision_tower.embeddings.patch_embedding.weight", &[9, 1, 2, 2], Law::Normal(0.5)),
+        ];
+        for (path, shape, expected) in cases {
+            assert_eq!(Law::of(path, shape), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_tensor_is_normal_and_its_blocks_differ() {
+        let shape = vec![2, BLOCK];
+        let law = Law::Normal(2.0);
+        let make = |index, seed| {
+            let tensor = RandomTensor {
+                index,
+                shape: shape.clone(),
+                law,
+                seed,
+                format: Format::F32,
+                progress: &|_| (),
+            };
+            tensor.draw(f32::to_le_bytes)
+        };
+        let bytes = make(3, 7);
+        let (values, _) = bytes.as_chunks::<4>();
+        let values: Vec<f64> = values.iter().map(|&b| f64::from(f32::from_le_bytes(b))).collect();
+        let count = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / count;
+        let deviation = (values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / count).sqrt();
+        // Five deviations of these estimates over 2^19 draws.
+        assert!(mean.abs() < 5.0 * 2.0 / count.sqrt(), "mean {mean}");
+        assert!((deviation - 2.0).abs() < 5.0 * 2.0 / (2.0 * count).sqrt(), "{deviation}");
+        let half = bytes.len() / 2;
+        assert_ne!(bytes[..half], bytes[half..]);
+        assert_eq!(bytes, make(3, 7));
+        assert_ne!(bytes, make(4, 7));
+        assert_ne!(bytes, make(3, 8));
+    }
+}

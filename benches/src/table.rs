@@ -1,0 +1,176 @@
+//! The table of docs/benchmarks.md: medians, ratios to PyTorch, and the machine.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use crate::Result;
+use crate::measure::Measured;
+
+const BEGIN: &str = "<!-- table: written by `cargo xtask bench-peers` -->";
+const END: &str = "<!-- end of the table -->";
+
+/// What was measured of one.
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    pub(crate) dtype: &'static str,
+    pub(crate) measured: Vec<Measured>,
+    pub(crate) failure: Option<String>,
+}
+
+/// A column: its heading, its value, and its decimals.
+type Column = (&'static str, fn(&Measured) -> Option<f64>, usize);
+
+/// Bytes of the unit that memory is given in.
+const GIB: f64 = (1_u64 << 30) as f64;
+
+const COLUMNS: [Column; 7] = [
+    ("load, s", |m| Some(m.load_s), 2),
+    ("start to first token, s", |m| Some(m.first_token_s), 2),
+    ("vision, s", |m| Some(m.vision_s), 3),
+    ("prefill, s", |m| Some(m.prefill_s), 3),
+    ("decode, tok/s", |m| Some(m.decode_tokens_per_s), 2),
+    ("decode of 8, tok/s", |m| Some(m.batch8_tokens_per_s), 2),
+    ("peak, GiB", |m| Some(m.peak_rss_bytes? as f64 / GIB), 2),
+];
+
+impl Row {
+    pub(crate) fn new(name: &'static str, dtype: &'static str) -> Self {
+        Self { name, dtype, measured: Vec::new(), failure: None }
+    }
+
+    fn median(&self, (_, value, _): &Column) -> Option<f64> {
+        let mut values = self.measured.iter().map(value).collect::<Option<Vec<f64>>>()?;
+        values.sort_by(f64::total_cmp);
+        let (low, high) = (values.get(values.len().checked_sub(1)? / 2)?, values[values.len() / 2]);
+        Some(f64::midpoint(*low, high))
+    }
+
+    /// The cells after the name: medians, each with its ratio to the yardstick's.
+    fn cells(&self, yardstick: Option<&Self>) -> String {
+        if let Some(failure) = &self.failure {
+            let rest = " |".repeat(COLUMNS.len() - 1);
+            return format!(" not measured: {} |{rest}", failure.replace('|', "/"));
+        }
+        let cell = |column: &Column| {
+            let Some(value) = self.median(column) else { return " - |".to_owned() };
+            let decimals = column.2;
+            match yardstick.and_then(|row| row.median(column)) {
+                Some(of) => format!(" {value:.decimals$} ({:.2}x) |", value / of),
+                None => format!(" {value:.decimals$} |"),
+            }
+        };
+        COLUMNS.iter().map(cell).collect()
+    }
+}
+
+/// The table with what it takes to judge it.
+pub(crate) fn render(rows: &[Row], machine: &str, command: &str) -> String {
+    let yardstick = rows
+        .iter()
+        .find(|row| (row.name, row.dtype) == ("transformers", "bf16") && row.failure.is_none());
+    let mut text = String::from("| | dtype |");
+    for (heading, ..) in &COLUMNS {
+        text.extend([" ", heading, " |"]);
+    }
+    text.extend(["\n|---|---|", &"---|".repeat(COLUMNS.len()), "\n"]);
+    for row in rows {
+        text.extend(["| ", row.name, " | ", row.dtype, " |", &row.cells(yardstick), "\n"]);
+    }
+    let runs = rows.iter().map(|row| row.measured.len()).max().unwrap_or(0);
+    let times = if yardstick.is_some() { "; in brackets, times PyTorch's bf16" } else { "" };
+    let _ = writeln!(text, "\nMedians of {runs} runs in turns{times}.\n");
+    let _ = writeln!(text, "| | version | threads | first token | norm of its logits |");
+    text.push_str("|---|---|---|---|---|\n");
+    for row in rows {
+        let Some(Measured { version, threads, first_token, logits_norm, .. }) = row.measured.last()
+        else {
+            continue;
+        };
+        let Row { name, dtype, .. } = row;
+        let _ = writeln!(
+            text,
+            "| {name} {dtype} | {version} | {threads} | {first_token} | {logits_norm:.3} |"
+        );
+    }
+    let _ = writeln!(text, "\n{machine}\n\n```sh\n{command}\n```");
+    text
+}
+
+/// Puts the table between the marks of the page.
+///
+/// # Errors
+/// If the page cannot be read or written, or has no marks.
+pub(crate) fn insert(page: &Path, table: &str) -> Result {
+    let text = fs::read_to_string(page)
+        .map_err(|error| format!("cannot read {}: {error}", page.display()))?;
+    let replaced = replace(&text, table)
+        .ok_or_else(|| format!("{} lacks the lines `{BEGIN}` and `{END}`", page.display()))?;
+    fs::write(page, replaced)
+        .map_err(|error| format!("cannot write {}: {error}", page.display()).into())
+}
+
+fn replace(text: &str, table: &str) -> Option<String> {
+    let (before, rest) = text.split_once(BEGIN)?;
+    let (_, after) = rest.split_once(END)?;
+    Some(format!("{before}{BEGIN}\n\n{table}\n{END}{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured(prefill_s: f64) -> Measured {
+        Measured {
+            engine: String::new(),
+            version: "1.2".to_owned(),
+            dtype: String::new(),
+            threads: 2,
+            load_s: 1.0,
+            first_token_s: 2.0,
+            vision_s: 0.5,
+            prefill_s,
+            decode_tokens_per_s: 4.0,
+            batch8_tokens_per_s: 30.0,
+            peak_rss_bytes: Some(3 << 30),
+            first_token: 9,
+            logits_norm: 1.5,
+            last_logits: Vec::new(),
+        }
+    }
+
+    fn row(name: &'static str, dtype: &'static str, prefill: &[f64]) -> Row {
+        let measured = prefill.iter().copied().map(measured).collect();
+        Row { measured, ..Row::new(name, dtype) }
+    }
+
+    #[test]
+    fn medians_stand_beside_their_ratio_to_pytorch() {
+        let rows = [
+            row("paligemma", "bf16", &[9.0, 1.0, 0.5]),
+            row("transformers", "bf16", &[2.0, 1.0, 4.0, 3.0]),
+        ];
+        let table = render(&rows, "machine", "cargo");
+        assert!(table.contains("| paligemma | bf16 | 1.00 (1.00x) |"), "{table}");
+        assert!(table.contains(" 1.000 (0.40x) |"), "{table}");
+        assert!(table.contains(" 2.500 (1.00x) |"), "{table}");
+    }
+
+    #[test]
+    fn what_cannot_be_measured_says_why() {
+        let mut failed = row("transformers", "bf16", &[]);
+        failed.failure = Some("no | network".to_owned());
+        let table = render(&[failed, row("paligemma", "f32", &[1.0])], "machine", "cargo");
+        assert!(table.contains("| not measured: no / network | | | | | | |\n"), "{table}");
+        assert!(table.contains("| paligemma | f32 | 1.00 |"), "no ratios without PyTorch: {table}");
+    }
+
+    #[test]
+    fn only_what_stands_between_the_marks_changes() {
+        let page = format!("before\n\n{BEGIN}\nold\n{END}\n\nafter\n");
+        let expected = format!("before\n\n{BEGIN}\n\nnew\n\n{END}\n\nafter\n");
+        assert_eq!(replace(&page, "new\n").unwrap(), expected);
+        assert_eq!(replace(&expected, "new\n").unwrap(), expected);
+        assert_eq!(replace("no marks", "new"), None);
+    }
+}
