@@ -2,9 +2,8 @@
 
 use std::process::ExitCode;
 
-use burn::tensor::FloatDType;
 use clap::Parser;
-use paligemma::{DeviceSpec, DeviceStatus};
+use paligemma::{DeviceSpec, DeviceStatus, Dtype};
 use paligemma_tests::conformance::{Case, Count, GAPS, columns, table};
 
 /// Compares every device with the references, case by case.
@@ -19,26 +18,25 @@ struct Args {
         default_value = "flex,ndarray,wgpu,cuda"
     )]
     device: Vec<DeviceSpec>,
-    /// What to compute in, with commas between
+    /// What to hold the model in, with commas between
     #[arg(
         long,
         value_name = "LIST",
         value_delimiter = ',',
         value_parser = dtype,
-        default_value = "f32,bf16,f16"
+        default_value = "f32,bf16,f16,int8,int4"
     )]
-    dtype: Vec<FloatDType>,
+    dtype: Vec<Dtype>,
     /// Devices whose absence is a failure
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     require: Vec<DeviceSpec>,
 }
 
-fn dtype(name: &str) -> Result<FloatDType, String> {
-    match name {
-        "f32" => Ok(FloatDType::F32),
-        "bf16" => Ok(FloatDType::BF16),
-        "f16" => Ok(FloatDType::F16),
-        _ => Err("use f32, bf16 or f16".to_owned()),
+/// What `auto` is depends on files; a column has one dtype.
+fn dtype(name: &str) -> Result<Dtype, String> {
+    match name.parse()? {
+        Dtype::Auto => Err("use f32, bf16, f16, int8 or int4".to_owned()),
+        dtype => Ok(dtype),
     }
 }
 

@@ -1,8 +1,8 @@
 //! The golden model on a device, and the golden inputs in the form it takes.
 
-use burn::tensor::{Bool, DType, FloatDType, Int, Tensor, TensorData};
-use paligemma::{Model, Prompt};
-use paligemma_checkpoint::{LoadError, PaliGemmaConfig, load_module};
+use burn::tensor::{Bool, Int, Tensor, TensorData};
+use paligemma::{Dtype, Model, Prompt, Storage};
+use paligemma_checkpoint::{LoadError, PaliGemmaConfig};
 use paligemma_nn::{NnBackend, PrefixMask};
 
 use super::{Measured, Quantity, tolerance};
@@ -14,19 +14,18 @@ pub struct Bench<B: NnBackend> {
     pub(crate) config: PaliGemmaConfig,
     pub(crate) model: Model<B>,
     pub(crate) device: B::Device,
-    pub(crate) dtype: FloatDType,
+    pub(crate) storage: Storage,
 }
 
 impl<B: NnBackend> Bench<B> {
-    /// Loads the golden weights as `dtype`.
+    /// Loads the golden weights into `storage`.
     ///
     /// # Errors
-    /// If the device does not compute in `dtype`.
-    pub fn open(device: B::Device, dtype: FloatDType) -> Result<Self, LoadError> {
+    /// If the device does not compute in its type.
+    pub fn open(device: B::Device, storage: Storage) -> Result<Self, LoadError> {
         let config = reference::config();
-        let empty = Model::new(&config.vision, &config.text, &device);
-        let (model, _) = load_module(empty, &reference::checkpoint(), "", Some(dtype))?;
-        Ok(Self { config, model, device, dtype })
+        let (model, _) = Model::load(&config, &reference::checkpoint(), storage, &device, |_| ())?;
+        Ok(Self { config, model, device, storage })
     }
 
     /// The allowed error of a value against the reference.
@@ -36,7 +35,7 @@ impl<B: NnBackend> Bench<B> {
 
     /// The allowed error of a quantity.
     pub(crate) fn tolerance_of(&self, quantity: Quantity) -> f32 {
-        tolerance(self.dtype, quantity)
+        tolerance(Dtype::from(self.storage), quantity)
     }
 
     /// Two ways of ours to the same values.
@@ -48,7 +47,7 @@ impl<B: NnBackend> Bench<B> {
     pub(crate) fn pixels(&self, case: &str) -> Tensor<B, 4> {
         let key = format!("{case}.in.pixel_values");
         let data = TensorData::new(reference::floats(&key), reference::shape(&key));
-        Tensor::from_data(data, (&self.device, DType::from(self.dtype)))
+        Tensor::from_data(data, (&self.device, self.storage.activations()))
     }
 
     /// Features of each row's pictures, `[1, N, D]`; a row's pictures follow each other.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use burn::tensor::FloatDType;
+use paligemma::Dtype;
 use paligemma_nn::NnBackend;
 
 use super::{Bench, Measured, decoding, gradients, layout, properties, training, values};
@@ -14,6 +14,8 @@ pub enum Case {
     Layout,
     /// Every intermediate value of a golden case.
     Values(&'static str),
+    /// The relative error of every intermediate value of a golden case.
+    Layers(&'static str),
     /// Logits of a golden case.
     Logits(&'static str),
     /// A causal prefix gives the reference's wrong logits, and the prefix mask does not.
@@ -43,6 +45,7 @@ impl Case {
     pub fn all() -> Vec<Self> {
         let mut cases = vec![Self::Layout];
         cases.extend(["a", "b", "d"].map(Self::Values));
+        cases.push(Self::Layers("a"));
         let logits =
             ["a", "b", "b_batch_left", "b_batch_right", "c_left", "c_right", "c_single2", "d"];
         cases.extend(logits.map(Self::Logits));
@@ -57,25 +60,28 @@ impl Case {
     }
 
     /// Why the case says nothing in `dtype`, if it does not.
-    pub fn skipped_in(self, dtype: FloatDType) -> Option<&'static str> {
-        if dtype == FloatDType::F32 {
+    pub fn skipped_in(self, dtype: Dtype) -> Option<&'static str> {
+        if dtype == Dtype::F32 {
             return None;
         }
         match self {
             Self::Layout => Some("is not computed in floating point; f32 shows it"),
-            Self::Values(_) => Some("no 16-bit reference of these values; the logits bound them"),
+            Self::Values(_) => Some("has no limit but in f32; the errors per layer have"),
             Self::CausalPrefix => Some("is a question of the mask; f32 answers it"),
             Self::Gradients => Some("training is in f32"),
             Self::Loss(_) | Self::Score => Some("follows from the logits, which are compared"),
             Self::Greedy(_) | Self::GreedyEos => {
-                Some("16-bit rounding may rightly swap tokens of almost equal logits")
+                Some("rounding may rightly swap tokens of almost equal logits")
             }
             Self::Logits(case) if case != "a" => {
-                Some("what 16 bits cost the reference is known for `a` alone")
+                Some("what rounding costs the reference is known for `a` alone")
             }
-            Self::Logits(_) | Self::BatchRows | Self::NoPicture | Self::Cached | Self::Forked => {
-                None
-            }
+            Self::Layers(_)
+            | Self::Logits(_)
+            | Self::BatchRows
+            | Self::NoPicture
+            | Self::Cached
+            | Self::Forked => None,
         }
     }
 
@@ -84,6 +90,7 @@ impl Case {
         match self {
             Self::Layout => layout::measure(bench),
             Self::Values(case) => values::intermediate(bench, case),
+            Self::Layers(case) => values::layers(bench, case),
             Self::Logits(case) => values::logits(bench, case),
             Self::CausalPrefix => values::causal_prefix(bench),
             Self::Loss(case) => training::loss(bench, case),
@@ -104,6 +111,7 @@ impl fmt::Display for Case {
         match self {
             Self::Layout => f.write_str("masks and positions"),
             Self::Values(case) => write!(f, "{case}: every value"),
+            Self::Layers(case) => write!(f, "{case}: relative, per layer"),
             Self::Logits(case) => write!(f, "{case}: logits"),
             Self::CausalPrefix => f.write_str("a_no_tt: is not ours"),
             Self::Loss(case) => write!(f, "{case}: loss"),

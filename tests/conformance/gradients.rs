@@ -18,7 +18,7 @@ use crate::reference;
 const SMALLEST: f32 = 1e-3;
 
 pub(super) fn measure<B: NnBackend>(bench: &Bench<B>) -> Vec<Measured> {
-    let trained = Bench::<Autodiff<B>>::open(bench.device.clone(), bench.dtype)
+    let trained = Bench::<Autodiff<B>>::open(bench.device.clone(), bench.storage)
         .unwrap_or_else(|error| panic!("{error}"));
     ["b", "b_batch_right"].iter().flat_map(|case| measure_case(&trained, case)).collect()
 }

@@ -2,8 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use burn::tensor::FloatDType;
-use paligemma::{DeviceSpec, DeviceWork};
+use paligemma::{DeviceSpec, DeviceWork, Dtype, Storage};
 use paligemma_checkpoint::LoadError;
 use paligemma_nn::NnBackend;
 
@@ -56,8 +55,8 @@ impl Outcome {
 pub struct Column {
     /// The device.
     pub device: DeviceSpec,
-    /// What the model computes in.
-    pub dtype: FloatDType,
+    /// What the model is held in.
+    pub dtype: Dtype,
     /// Outcomes in the order of the cases.
     pub outcomes: Vec<Outcome>,
 }
@@ -67,13 +66,17 @@ pub struct Column {
 pub fn columns(
     cases: &[Case],
     devices: &[DeviceSpec],
-    dtypes: &[FloatDType],
+    dtypes: &[Dtype],
     required: &[DeviceSpec],
     gaps: &[Gap],
 ) -> Vec<Column> {
     let each = devices.iter().flat_map(|&device| dtypes.iter().map(move |&dtype| (device, dtype)));
-    let column = |(device, dtype): (DeviceSpec, FloatDType)| {
-        let outcomes = device.run(Run { cases, dtype }).unwrap_or_else(|error| {
+    let column = |(device, dtype): (DeviceSpec, Dtype)| {
+        let Some(storage) = dtype.on(device) else {
+            let outcome = Outcome::Skipped(format!("{device} has no {dtype}"));
+            return Column { device, dtype, outcomes: vec![outcome; cases.len()] };
+        };
+        let outcomes = device.run(Run { cases, dtype, storage }).unwrap_or_else(|error| {
             let reason = error.to_string();
             let outcome = if required.contains(&device) {
                 Outcome::Failed(format!("is required, but {reason}"))
@@ -102,16 +105,17 @@ fn family(device: DeviceSpec) -> String {
 
 struct Run<'a> {
     cases: &'a [Case],
-    dtype: FloatDType,
+    dtype: Dtype,
+    storage: Storage,
 }
 
 impl DeviceWork for Run<'_> {
     type Output = Vec<Outcome>;
 
     fn run<B: NnBackend>(self, device: B::Device) -> Vec<Outcome> {
-        let bench = match guarded(|| Bench::<B>::open(device, self.dtype)) {
+        let bench = match guarded(|| Bench::<B>::open(device, self.storage)) {
             Ok(Ok(bench)) => bench,
-            Ok(Err(error @ LoadError::Dtype { .. })) if self.dtype != FloatDType::F32 => {
+            Ok(Err(error @ LoadError::Dtype { .. })) if self.dtype != Dtype::F32 => {
                 return vec![Outcome::Skipped(error.to_string()); self.cases.len()];
             }
             Ok(Err(error)) => return vec![Outcome::Failed(error.to_string()); self.cases.len()],
@@ -149,7 +153,7 @@ mod tests {
 
     const GAP: Gap = Gap {
         device: "cuda",
-        dtype: FloatDType::F32,
+        dtype: Dtype::F32,
         case: "masks and positions",
         reason: "a driver's mistake",
     };
@@ -184,7 +188,7 @@ mod tests {
         // No machine has this many.
         let device = DeviceSpec::Cuda(4096);
         let run = |required: &[DeviceSpec]| {
-            let dtypes = [FloatDType::F32];
+            let dtypes = [Dtype::F32];
             columns(&[Case::Layout], &[device], &dtypes, required, &[]).remove(0).outcomes.remove(0)
         };
         assert!(matches!(run(&[]), Outcome::Skipped(_)));

@@ -72,7 +72,7 @@ pub fn table(cases: &[Case], columns: &[Column]) -> String {
 }
 
 fn heading(column: &Column) -> String {
-    format!("{} {}", column.device, format!("{:?}", column.dtype).to_lowercase())
+    format!("{} {}", column.device, column.dtype)
 }
 
 /// A cell; a reason becomes the number of a note.
@@ -131,8 +131,7 @@ fn aligned(rows: &[Vec<String>]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::FloatDType;
-    use paligemma::DeviceSpec;
+    use paligemma::{DeviceSpec, Dtype};
 
     use super::*;
 
@@ -145,8 +144,8 @@ mod tests {
         let skipped = || Outcome::Skipped("not here".into());
         let column = |dtype, outcomes| Column { device: DeviceSpec::Flex, dtype, outcomes };
         let columns = [
-            column(FloatDType::F32, vec![measured(2e-6), measured(0.5)]),
-            column(FloatDType::BF16, vec![skipped(), skipped()]),
+            column(Dtype::F32, vec![measured(2e-6), measured(0.5)]),
+            column(Dtype::Bf16, vec![skipped(), skipped()]),
         ];
         let text = table(&[Case::Layout, Case::Score], &columns);
         let lines: Vec<&str> = text.lines().collect();

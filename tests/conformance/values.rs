@@ -9,6 +9,25 @@ use crate::reference;
 
 /// Every value of the vision tower, the projector and the decoder, in the order of computation.
 pub(super) fn intermediate<B: NnBackend>(bench: &Bench<B>, case: &str) -> Vec<Measured> {
+    let measure = |(name, ours, theirs): (String, Vec<f32>, Vec<f32>)| {
+        let residual = name.starts_with("text_layer");
+        let quantity = if residual { Quantity::Residual } else { Quantity::Reference };
+        Measured::difference(name, &ours, &theirs, bench.tolerance_of(quantity))
+    };
+    seen(bench, case).into_iter().map(measure).collect()
+}
+
+/// The same values, each with its error relative to itself.
+pub(super) fn layers<B: NnBackend>(bench: &Bench<B>, case: &str) -> Vec<Measured> {
+    let tolerance = bench.tolerance_of(Quantity::Layer);
+    let measure = |(name, ours, theirs): (String, Vec<f32>, Vec<f32>)| {
+        Measured::relative(name, &ours, &theirs, tolerance)
+    };
+    seen(bench, case).into_iter().map(measure).collect()
+}
+
+/// The values by name: ours and the reference's.
+fn seen<B: NnBackend>(bench: &Bench<B>, case: &str) -> Vec<(String, Vec<f32>, Vec<f32>)> {
     let rows = reference::rows(case);
     let mut seen: Vec<(String, Vec<f32>)> = Vec::new();
     let mut keep = |name: String, value: &Tensor<B, 3>| seen.push((name, values(value.clone())));
@@ -26,18 +45,16 @@ pub(super) fn intermediate<B: NnBackend>(bench: &Bench<B>, case: &str) -> Vec<Me
     keep("text_norm".into(), &hidden);
 
     let text = |name: &str| name.starts_with("text_") || name == "inputs_embeds";
-    let measure = |(name, ours): (String, Vec<f32>)| {
+    let compare = |(name, ours): (String, Vec<f32>)| {
         let theirs = reference::floats(&format!("{case}.{name}"));
         let [ours, theirs] = if text(&name) {
             [ours, theirs].map(|value| without_padding(&value, &rows))
         } else {
             [ours, theirs]
         };
-        let residual = name.starts_with("text_layer");
-        let quantity = if residual { Quantity::Residual } else { Quantity::Reference };
-        Measured::difference(name, &ours, &theirs, bench.tolerance_of(quantity))
+        (name, ours, theirs)
     };
-    seen.into_iter().map(measure).collect()
+    seen.into_iter().map(compare).collect()
 }
 
 /// The logits of every token's slot.

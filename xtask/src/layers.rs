@@ -22,11 +22,16 @@ const NO_FILES: &[&str] = &["hf-hub", "image", "safetensors", "serde_json", "tok
 
 /// The rooms of the house (docs/architecture.md), lowest first.
 const LAYERS: &[Layer] = &[
-    layer("paligemma-nn", &[], NO_FILES),
+    layer("paligemma-packed", &[], NO_FILES),
+    layer("paligemma-nn", &["paligemma-packed"], NO_FILES),
     layer("paligemma-processor", &[], &[]),
     layer("paligemma-siglip", &["paligemma-nn"], NO_FILES),
     layer("paligemma-gemma", &["paligemma-nn"], NO_FILES),
-    layer("paligemma-checkpoint", &["paligemma-gemma", "paligemma-nn", "paligemma-siglip"], &[]),
+    layer(
+        "paligemma-checkpoint",
+        &["paligemma-gemma", "paligemma-nn", "paligemma-packed", "paligemma-siglip"],
+        &[],
+    ),
     layer(
         "paligemma",
         &[
@@ -64,12 +69,13 @@ const LAYERS: &[Layer] = &[
         &[],
     ),
     layer("paligemma-cli", &["paligemma", "paligemma-checkpoint", "paligemma-processor"], &[]),
+    Layer { package: "paligemma-benches", siblings: None, never: &[] },
     Layer { package: "paligemma-tests", siblings: None, never: &[] },
     layer("xtask", &[], &[]),
 ];
 
 /// Packages that are plain data all the way down: no name in their tree begins so.
-const FREE_OF: &[(&str, &str)] = &[("paligemma-processor", "burn")];
+const FREE_OF: &[(&str, &str)] = &[("paligemma-packed", "burn"), ("paligemma-processor", "burn")];
 
 const fn layer(
     package: &'static str,

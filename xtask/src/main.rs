@@ -1,5 +1,6 @@
 //! `cargo xtask VERB`: reads the verb and hands it to the module of the same name.
 
+mod bench;
 mod ci;
 mod conformance;
 mod device_bundle;
@@ -31,6 +32,10 @@ enum Verb {
     Tidy,
     /// Make, train or evaluate the embedded model
     Pocket(pocket::Args),
+    /// Write a checkpoint of random weights in the published format
+    RandomCheckpoint(bench::Args),
+    /// Measure this project and its peers, and write the table of docs/benchmarks.md
+    BenchPeers(bench::Args),
     /// Build one stripped conformance binary for a machine with a GPU
     DeviceBundle(device_bundle::Args),
 }
@@ -44,6 +49,8 @@ fn main() -> ExitCode {
         Verb::Layers => layers::run(),
         Verb::Tidy => tidy::run(),
         Verb::Pocket(args) => pocket::run(&args),
+        Verb::RandomCheckpoint(args) => bench::run("random-checkpoint", &args),
+        Verb::BenchPeers(args) => bench::run("bench-peers", &args),
         Verb::DeviceBundle(args) => device_bundle::run(&args),
     };
     match outcome {

@@ -1,10 +1,12 @@
 //! `Checkpoint`: the tensors of a model's files under the paths of its modules.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{AllocationProperty, Bytes as TensorBytes, DType, FloatDType, TensorData};
 use bytes::Bytes;
+use paligemma_packed::PackedFormat;
 
 use crate::layout::Layout;
 use crate::source::{self, SourceError, SourceTensor};
@@ -19,6 +21,24 @@ pub struct Checkpoint {
     pub(crate) strays: Vec<SourceTensor>,
 }
 
+/// How the numbers of a tensor are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Elements {
+    /// One after the other.
+    Float(FloatDType),
+    /// As a packed matrix.
+    Packed(PackedFormat),
+}
+
+impl fmt::Display for Elements {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Float(dtype) => write!(f, "{dtype:?}"),
+            Self::Packed(format) => write!(f, "packed {}", format.to_string().to_uppercase()),
+        }
+    }
+}
+
 /// What is known of a tensor without reading its elements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorInfo {
@@ -28,9 +48,9 @@ pub struct TensorInfo {
     pub module_path: Option<String>,
     /// The file that holds it.
     pub file: PathBuf,
-    /// The type of its elements.
-    pub dtype: FloatDType,
-    /// The length of each axis.
+    /// How its elements are written.
+    pub elements: Elements,
+    /// The length of each axis; of a packed matrix that of the matrix.
     pub shape: Vec<usize>,
 }
 
@@ -69,6 +89,16 @@ impl Checkpoint {
         self.layout
     }
 
+    /// The format of the packed matrices, if there are any, and the smallest if there are several:
+    /// it is the one that was asked for.
+    pub fn packed_format(&self) -> Option<PackedFormat> {
+        let has = |format: &PackedFormat| {
+            let packed = Elements::Packed(*format);
+            self.tensors.values().any(|tensor| tensor.elements == packed)
+        };
+        [PackedFormat::Int4, PackedFormat::Int8, PackedFormat::Bf16].into_iter().find(has)
+    }
+
     /// Every tensor of the files: those of PaliGemma by their module path, then the others.
     pub fn tensors(&self) -> impl Iterator<Item = TensorInfo> {
         let known = self.tensors.iter().map(|(path, tensor)| tensor.info(Some(path.clone())));
@@ -100,15 +130,16 @@ impl SourceTensor {
             file_name: self.name.clone(),
             module_path,
             file: self.path.clone(),
-            dtype: self.dtype.into(),
+            elements: self.elements,
             shape: self.shape.clone(),
         }
     }
 
-    /// The elements as `dtype`: the mapped bytes themselves where the type is the file's, and
-    /// otherwise one converted copy.
-    pub(crate) fn data(&self, dtype: DType) -> TensorData {
-        let aligned = (self.data.as_ptr() as usize).is_multiple_of(self.dtype.size());
+    /// Elements of type `from` as `dtype`: the mapped bytes themselves where the types are equal,
+    /// and otherwise one converted copy.
+    pub(crate) fn data(&self, from: FloatDType, dtype: DType) -> TensorData {
+        let from = DType::from(from);
+        let aligned = (self.data.as_ptr() as usize).is_multiple_of(from.size());
         let bytes = if aligned {
             // `Native`, although the memory is a file's: burn-ndarray then takes its own copy
             // once, where it would copy a borrowed weight at every operation.
@@ -116,7 +147,7 @@ impl SourceTensor {
         } else {
             TensorBytes::from_bytes_vec(self.data.to_vec())
         };
-        TensorData::from_bytes(bytes, self.shape.clone(), self.dtype).convert_dtype(dtype)
+        TensorData::from_bytes(bytes, self.shape.clone(), from).convert_dtype(dtype)
     }
 }
 
@@ -130,11 +161,12 @@ mod tests {
         let tensor = SourceTensor {
             name: "weight".to_owned(),
             path: "file".into(),
-            dtype: DType::BF16,
+            elements: Elements::Float(FloatDType::BF16),
             shape: vec![4, 8],
             data: data.clone(),
+            map: None,
         };
-        assert_eq!(tensor.data(DType::BF16).bytes.as_ptr(), data.as_ptr());
-        assert_ne!(tensor.data(DType::F32).bytes.as_ptr(), data.as_ptr());
+        assert_eq!(tensor.data(FloatDType::BF16, DType::BF16).bytes.as_ptr(), data.as_ptr());
+        assert_ne!(tensor.data(FloatDType::BF16, DType::F32).bytes.as_ptr(), data.as_ptr());
     }
 }

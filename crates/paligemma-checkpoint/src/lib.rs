@@ -55,20 +55,24 @@
 
 mod checkpoint;
 mod config;
+mod convert;
 #[cfg(feature = "hub")]
 pub mod hub;
 mod json;
 mod layout;
 mod load;
 mod names;
+mod packed;
 mod report;
 mod save;
 mod source;
+mod write;
 
-pub use checkpoint::{Checkpoint, TensorInfo};
+pub use checkpoint::{Checkpoint, Elements, TensorInfo};
 pub use config::{ConfigError, PaliGemmaConfig};
+pub use convert::{convert, other_files};
 pub use layout::{LAYOUTS, Layout};
-pub use load::{LoadError, check_module, load_module};
+pub use load::{LoadError, Progress, check_module, load_module, load_packed};
 pub use names::parameter_shapes;
 pub use report::{Ignored, LoadReport};
 pub use save::{SaveError, save_module};

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::backend::Backend;
-use burn::tensor::{DType, FloatDType, Tensor};
+use burn::tensor::{DType, FloatDType, Int, Tensor, TensorData};
+use paligemma_nn::{NnBackend, Pack};
+use paligemma_packed::{PackError, PackedFormat};
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Elements};
 use crate::names::{ModulePath, parameter_shapes};
 use crate::report::{Ignored, LoadReport};
 use crate::source::SourceTensor;
@@ -71,6 +73,29 @@ pub enum LoadError {
         /// The file.
         path: PathBuf,
     },
+    /// A packed tensor where floats, or another format, are needed.
+    #[error(
+        "`{tensor}` in {} is packed as {format}: use it on the device flex, as {format} or auto",
+        path.display()
+    )]
+    Packed {
+        /// The tensor.
+        tensor: String,
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        format: PackedFormat,
+    },
+    /// A matrix that cannot be packed.
+    #[error("cannot pack `{tensor}` in {}: {source}", path.display())]
+    Pack {
+        /// The tensor.
+        tensor: String,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: PackError,
+    },
     /// The device cannot compute in the requested type, or in the files' if none was requested.
     #[error("the device does not compute in {dtype:?}; load the weights as another type")]
     Dtype {
@@ -107,13 +132,58 @@ pub fn load_module<B: Backend, M: Module<B>>(
 ) -> Result<(M, LoadReport), LoadError> {
     let report = check_module::<B, M>(&module, checkpoint, prefix)?;
     let dtype = dtype.map(DType::from);
+    fill::<B, M>(module, checkpoint, prefix, dtype, &mut |_| ()).map(|module| (module, report))
+}
+
+/// How far the loading or writing of weights is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress<'a> {
+    /// The tensor that was last taken from the files, as they spell it.
+    pub tensor: &'a str,
+    /// Bytes of the files that were taken.
+    pub done: usize,
+    /// Bytes that will be.
+    pub total: usize,
+}
+
+/// Fills `module`, as [`load_module`] does, with its matrices packed.
+///
+/// Matrices that are packed in the files stay there; others are packed on all threads, and what
+/// was read of the files is let go of. All else becomes f32. `progress` is told of every tensor.
+///
+/// # Errors
+///
+/// As [`load_module`]; and if a matrix is packed in another format, or cannot be packed.
+pub fn load_packed<B: NnBackend, M: Pack<B>>(
+    module: M,
+    checkpoint: &Checkpoint,
+    prefix: &str,
+    format: PackedFormat,
+    mut progress: impl FnMut(Progress<'_>),
+) -> Result<(M, LoadReport), LoadError> {
+    let report = check_module::<B, M>(&module, checkpoint, prefix)?;
+    let total = report.bytes;
+    let mut done = 0;
+    let mut count = |tensor: &SourceTensor| {
+        done += tensor.data.len();
+        progress(Progress { tensor: &tensor.name, done, total });
+    };
+    let packed = module.packed(format);
+    fill::<B, M>(packed, checkpoint, prefix, Some(DType::F32), &mut count)
+        .map(|module| (module, report))
+}
+
+fn fill<B: Backend, M: Module<B>>(
+    module: M,
+    checkpoint: &Checkpoint,
+    prefix: &str,
+    dtype: Option<DType>,
+    taken: &mut dyn FnMut(&SourceTensor),
+) -> Result<M, LoadError> {
     let path = ModulePath::below(prefix);
-    let mut loader = Loader { checkpoint, path, dtype, unsupported: None };
+    let mut loader = Loader { checkpoint, path, dtype, taken, failed: None };
     let module = module.map(&mut loader);
-    match loader.unsupported {
-        Some(dtype) => Err(LoadError::Dtype { dtype: dtype.into() }),
-        None => Ok((module, report)),
-    }
+    loader.failed.map_or(Ok(module), Err)
 }
 
 /// Says what [`load_module`] would load, without loading it.
@@ -202,8 +272,8 @@ fn is_head(checkpoint: &Checkpoint, tensor: &SourceTensor) -> bool {
 /// A copy of the embedding as output head says nothing new; another matrix would be lost.
 fn tied_head(checkpoint: &Checkpoint, head: &SourceTensor) -> Result<Ignored, LoadError> {
     let same = |embedding: &SourceTensor| {
-        (embedding.dtype, &embedding.shape, &embedding.data)
-            == (head.dtype, &head.shape, &head.data)
+        (embedding.elements, &embedding.shape, &embedding.data)
+            == (head.elements, &head.shape, &head.data)
     };
     if checkpoint.tensors.get(EMBEDDING).is_some_and(same) {
         return Ok(Ignored { file_name: head.name.clone(), reason: "equals the token embedding" });
@@ -224,8 +294,38 @@ fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<
 struct Loader<'a> {
     checkpoint: &'a Checkpoint,
     path: ModulePath,
+    /// The type of floats; none is that of the files.
     dtype: Option<DType>,
-    unsupported: Option<DType>,
+    taken: &'a mut dyn FnMut(&SourceTensor),
+    /// After the first failure nothing more is loaded.
+    failed: Option<LoadError>,
+}
+
+impl Loader<'_> {
+    fn source(&self) -> Option<&SourceTensor> {
+        let source = self.checkpoint.tensors.get(&self.path.joined());
+        source.filter(|_| self.failed.is_none())
+    }
+
+    fn load_float<B: Backend, const D: usize>(
+        &self,
+        source: &SourceTensor,
+        device: &B::Device,
+    ) -> Result<Tensor<B, D>, LoadError> {
+        let from = match source.elements {
+            Elements::Float(from) => from.into(),
+            Elements::Packed(format) => return Err(source.is_packed(format)),
+        };
+        let dtype = self.dtype.unwrap_or(from);
+        if !B::supports_dtype(device, dtype) {
+            return Err(LoadError::Dtype { dtype: dtype.into() });
+        }
+        let data = source.float(dtype)?;
+        // Weights live as long as the model: outside the pools that activations come from.
+        Ok(B::memory_persistent_allocations(device, data, |data| {
+            Tensor::from_data(data, (device, dtype))
+        }))
+    }
 }
 
 impl<B: Backend> ModuleMapper<B> for Loader<'_> {
@@ -238,19 +338,37 @@ impl<B: Backend> ModuleMapper<B> for Loader<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
-        let Some(source) = self.checkpoint.tensors.get(&self.path.joined()) else { return param };
-        let dtype = self.dtype.unwrap_or(source.dtype);
-        let device = param.lazy_device();
-        if !B::supports_dtype(&device, dtype) {
-            self.unsupported = Some(dtype);
-            return param;
+        let Some(source) = self.source().cloned() else { return param };
+        match self.load_float::<B, D>(&source, &param.lazy_device()) {
+            Ok(tensor) => {
+                (self.taken)(&source);
+                let id = param.id;
+                param.transform_for_load(tensor, id)
+            }
+            Err(error) => {
+                self.failed = Some(error);
+                param
+            }
         }
-        let data = source.data(dtype);
-        // Weights live as long as the model: outside the pools that activations come from.
-        let tensor = B::memory_persistent_allocations(&device, data, |data| {
-            Tensor::from_data(data, (&device, dtype))
-        });
-        let id = param.id;
-        param.transform_for_load(tensor, id)
+    }
+
+    fn map_int<const D: usize>(
+        &mut self,
+        param: Param<Tensor<B, D, Int>>,
+    ) -> Param<Tensor<B, D, Int>> {
+        let Some(source) = self.source().cloned() else { return param };
+        match source.packed(param.lazy_shape().num_elements()) {
+            Ok(bytes) => {
+                (self.taken)(&source);
+                let data = TensorData::from_bytes(bytes, param.lazy_shape(), DType::U8);
+                let tensor = Tensor::from_data(data, (&param.lazy_device(), DType::U8));
+                let id = param.id;
+                param.transform_for_load(tensor, id)
+            }
+            Err(error) => {
+                self.failed = Some(error);
+                param
+            }
+        }
     }
 }

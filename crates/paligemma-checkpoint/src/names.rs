@@ -15,13 +15,13 @@ impl ModulePath {
     }
 
     pub(crate) fn enter(&mut self, name: &str, container: &str) {
-        if !is_variant(container) {
+        if !is_choice(container) {
             self.0.push(name.to_owned());
         }
     }
 
     pub(crate) fn exit(&mut self, container: &str) {
-        if !is_variant(container) {
+        if !is_choice(container) {
             self.0.pop();
         }
     }
@@ -31,9 +31,10 @@ impl ModulePath {
     }
 }
 
-/// The variant of an enum is a choice of this implementation: it is in no published name.
-fn is_variant(container: &str) -> bool {
-    container.starts_with("Enum:")
+/// The variant of an enum, and what a packed matrix is made of, is a choice of this
+/// implementation: it is in no published name.
+fn is_choice(container: &str) -> bool {
+    container.starts_with("Enum:") || container == "Struct:PackedWeight"
 }
 
 /// The path and shape of every parameter of `module`, in the order of its fields.

@@ -33,7 +33,7 @@ pub struct Ignored {
 
 impl LoadReport {
     pub(crate) fn count(&mut self, tensor: &SourceTensor) {
-        *self.dtypes.entry(format!("{:?}", tensor.dtype)).or_default() += 1;
+        *self.dtypes.entry(tensor.elements.to_string()).or_default() += 1;
         self.tensors += 1;
         self.parameters += tensor.shape.iter().product::<usize>();
         self.bytes += tensor.data.len();

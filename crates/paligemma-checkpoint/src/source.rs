@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
-use burn::tensor::DType;
+use burn::tensor::FloatDType;
 use bytes::Bytes;
 use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use crate::checkpoint::Elements;
 use crate::json::UniqueMap;
+use crate::packed::Packing;
 
 pub(crate) const WEIGHTS: &str = "model.safetensors";
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
@@ -61,6 +64,31 @@ pub enum SourceError {
         /// The type found.
         dtype: Dtype,
     },
+    /// Packed weights of another version of the layout, or in a format that is not known.
+    #[error(
+        "{} holds weights packed as {found}, this program reads {expected}: convert the original \
+        checkpoint again",
+        path.display()
+    )]
+    Packing {
+        /// The file.
+        path: PathBuf,
+        /// What the file says.
+        found: String,
+        /// What can be read.
+        expected: String,
+    },
+    /// A packed tensor that is not as long as its shape demands.
+    #[error(
+        "`{tensor}` in {} does not fit its packed shape: convert the original checkpoint again",
+        path.display()
+    )]
+    PackedShape {
+        /// The file.
+        path: PathBuf,
+        /// The tensor, as the file calls it.
+        tensor: String,
+    },
     /// An index that names a file outside its own folder.
     #[error("{} names the shard `{shard}`, which is not a file name", index.display())]
     ShardName {
@@ -106,11 +134,40 @@ pub(crate) struct SourceTensor {
     pub(crate) name: String,
     /// The file, for messages.
     pub(crate) path: PathBuf,
-    /// `F32`, `F16` or `BF16`.
-    pub(crate) dtype: DType,
+    pub(crate) elements: Elements,
+    /// The published shape, also of a packed matrix.
     pub(crate) shape: Vec<usize>,
-    /// The elements, little endian, row by row: a view into the mapped file.
+    /// The elements, little endian, row by row or packed: a view into the mapped file.
     pub(crate) data: Bytes,
+    /// The mapped file; none if it is in memory for other reasons.
+    pub(crate) map: Option<Map>,
+}
+
+/// A mapped file, shared by the tensors in it.
+#[derive(Clone, Debug)]
+pub(crate) struct Map(Arc<Mmap>);
+
+impl AsRef<[u8]> for Map {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl SourceTensor {
+    /// Lets go of the memory that holds the tensor's part of the file, which was read and is not
+    /// needed soon. The system reads it again if it is.
+    pub(crate) fn release(&self) {
+        #[cfg(unix)]
+        if let Some(Map(map)) = &self.map {
+            let offset = self.data.as_ptr() as usize - map.as_ptr() as usize;
+            let advice = memmap2::UncheckedAdvice::DontNeed;
+            #[expect(unsafe_code, reason = "on memory that is no file's, this would lose data")]
+            // SAFETY: the map is a file's and never written to, so what is dropped is read again.
+            let released = unsafe { map.unchecked_advise_range(advice, offset, self.data.len()) };
+            // Where the system does not follow the advice, nothing but memory is lost.
+            drop(released);
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -137,20 +194,29 @@ pub(crate) fn parse(path: &Path, file: &Bytes) -> Result<Vec<SourceTensor>, Sour
     let _: UniqueMap<IgnoredAny> = serde_json::from_slice(&file[size_of::<u64>()..start])
         .map_err(|source| SourceError::Names { path: path.to_owned(), source })?;
 
+    let packing = Packing::read(path, metadata.metadata().as_ref())?;
     let mut tensors = Vec::new();
     for (name, info) in metadata.tensors() {
-        let dtype = match info.dtype {
-            Dtype::F32 => DType::F32,
-            Dtype::F16 => DType::F16,
-            Dtype::BF16 => DType::BF16,
-            dtype => {
+        let (begin, end) = info.data_offsets;
+        let data = file.slice(start + begin..start + end);
+        let (elements, shape) = match (info.dtype, packing.as_ref()) {
+            (Dtype::F32, _) => (Elements::Float(FloatDType::F32), info.shape.clone()),
+            (Dtype::F16, _) => (Elements::Float(FloatDType::F16), info.shape.clone()),
+            (Dtype::BF16, _) => (Elements::Float(FloatDType::BF16), info.shape.clone()),
+            (Dtype::U8, Some(packing)) => {
+                let matrix = packing.matrix(&name, data.len());
+                let (shape, format) = matrix.ok_or_else(|| SourceError::PackedShape {
+                    path: path.to_owned(),
+                    tensor: name.clone(),
+                })?;
+                (Elements::Packed(format), shape.to_vec())
+            }
+            (dtype, _) => {
                 return Err(SourceError::Dtype { path: path.to_owned(), tensor: name, dtype });
             }
         };
-        let (begin, end) = info.data_offsets;
-        let data = file.slice(start + begin..start + end);
-        let shape = info.shape.clone();
-        tensors.push(SourceTensor { name, path: path.to_owned(), dtype, shape, data });
+        let (path, map) = (path.to_owned(), None);
+        tensors.push(SourceTensor { name, path, elements, shape, data, map });
     }
     tensors.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(tensors)
@@ -160,7 +226,7 @@ fn open_file(path: &Path) -> Result<Vec<SourceTensor>, SourceError> {
     if path.extension().is_some_and(|extension| extension == "json") {
         open_shards(path)
     } else {
-        parse(path, &map(path)?)
+        parse_mapped(path)
     }
 }
 
@@ -179,7 +245,7 @@ fn open_shards(index: &Path) -> Result<Vec<SourceTensor>, SourceError> {
     let mut tensors = Vec::with_capacity(placed.len());
     for (shard, names) in expected {
         let shard = folder.join(shard);
-        let found = parse(&shard, &map(&shard)?)?;
+        let found = parse_mapped(&shard)?;
         let holds = |name: &str| found.binary_search_by(|tensor| tensor.name.as_str().cmp(name));
         if let Some(tensor) = names.iter().find(|name| holds(name).is_err()) {
             return Err(SourceError::MissingFromShard { shard, tensor: (*tensor).to_owned() });
@@ -230,7 +296,17 @@ fn refuse_stray_shards(
     Ok(())
 }
 
-fn map(path: &Path) -> Result<Bytes, SourceError> {
+/// The tensors of a safetensors file, which know that it is mapped.
+fn parse_mapped(path: &Path) -> Result<Vec<SourceTensor>, SourceError> {
+    let map = map(path)?;
+    let mut tensors = parse(path, &Bytes::from_owner(map.clone()))?;
+    for tensor in &mut tensors {
+        tensor.map = Some(map.clone());
+    }
+    Ok(tensors)
+}
+
+fn map(path: &Path) -> Result<Map, SourceError> {
     let failed = |source| SourceError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     #[expect(
@@ -239,5 +315,5 @@ fn map(path: &Path) -> Result<Bytes, SourceError> {
         never writes in place, and replaces files by renaming"
     )]
     let map = unsafe { Mmap::map(&file) }.map_err(failed)?;
-    Ok(Bytes::from_owner(map))
+    Ok(Map(Arc::new(map)))
 }

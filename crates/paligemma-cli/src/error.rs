@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use paligemma::image::ImageError;
+use paligemma_checkpoint::SaveError;
 use thiserror::Error;
 
 /// Everything that may end a run; each is one line.
@@ -43,6 +44,12 @@ pub(crate) enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// A model cannot be converted.
+    #[error(transparent)]
+    Save(#[from] SaveError),
+    /// The threads cannot be started.
+    #[error("cannot start the threads: {0}; ask for fewer with --threads")]
+    Threads(rayon::ThreadPoolBuildError),
     /// The standard output cannot be written.
     #[error("cannot write to the standard output: {0}")]
     Stdout(#[from] io::Error),

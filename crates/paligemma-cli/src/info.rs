@@ -163,7 +163,7 @@ impl Weights {
         let mut files = BTreeSet::new();
         for tensor in checkpoint.tensors() {
             weights.tensors += 1;
-            *weights.dtypes.entry(format!("{:?}", tensor.dtype).to_lowercase()).or_default() += 1;
+            *weights.dtypes.entry(tensor.elements.to_string().to_lowercase()).or_default() += 1;
             if tensor.module_path.is_none() {
                 let reason = "no part of PaliGemma";
                 weights.unused.push(Ignored { file_name: tensor.file_name, reason });

@@ -1,9 +1,10 @@
 //! What was typed, as clap reads it; [`crate::plan`] says what it means.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use paligemma::{DeviceSpec, Dtype, Options};
+use paligemma::{DeviceSpec, Dtype, Options, PackedFormat};
 
 /// PaliGemma in a shell: captions, answers, boxes and scores for pictures
 #[derive(Debug, Parser)]
@@ -93,6 +94,17 @@ pub(crate) enum Verb {
         #[command(flatten)]
         json: JsonArgs,
     },
+    /// Write a model in a smaller format that a CPU computes with, and that opens at once
+    Convert {
+        #[command(flatten)]
+        model: NameArgs,
+        /// bf16, int8 or int4
+        #[arg(long)]
+        dtype: PackedFormat,
+        /// The folder to write, for --model
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+    },
     /// Say what a model is: configuration, tensors, size, tokenizer, and what is wrong with it
     Info {
         #[command(flatten)]
@@ -127,9 +139,12 @@ pub(crate) struct ModelArgs {
     /// auto, flex, ndarray, wgpu, cuda or cuda:N
     #[arg(long, default_value_t)]
     pub(crate) device: DeviceSpec,
-    /// auto, f32, f16 or bf16
+    /// auto, f32, f16, bf16, int8 or int4
     #[arg(long, default_value_t)]
     pub(crate) dtype: Dtype,
+    /// How many threads compute on a CPU; all cores if not given
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
 }
 
 /// How an answer is made, and how it is shown.

@@ -7,6 +7,7 @@
 //! paligemma generate a.png b.png --prompt "answer en what changed?"
 //! paligemma detect street.jpg "car ; person" --out boxes.png
 //! paligemma score photo.jpg --prompt "answer en is it day?" --candidate yes --candidate no
+//! paligemma convert --model DIR --dtype int8 --out SMALLER
 //! paligemma info --model DIR
 //! paligemma devices
 //! ```
@@ -16,6 +17,8 @@
 //! a command line that cannot be read is status 2.
 
 mod answer;
+mod bar;
+mod convert;
 mod detect;
 mod devices;
 mod draw;
@@ -39,6 +42,7 @@ use crate::lowargs::LowArgs;
 use crate::plan::Plan;
 
 fn main() -> ExitCode {
+    paligemma::keep_freed_memory();
     match Plan::try_from(LowArgs::parse().verb).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads has read enough, as `head` does.
@@ -56,6 +60,7 @@ fn run(plan: Plan) -> Result<(), Error> {
         Plan::Answer { query, options } => answer::run(query, options),
         Plan::Detect { query, options, out } => detect::run(query, options, out.as_ref()),
         Plan::Score { query, candidates } => score::run(query, &candidates),
+        Plan::Convert { model, format, out } => convert::run(&model, format, &out),
         Plan::Info { model, json } => info::run(&model, json),
         Plan::Devices { json } => devices::run(json),
     }

@@ -3,8 +3,12 @@
 use std::path::PathBuf;
 
 use paligemma::{DeviceSpec, Dtype, PaliGemma, pocket};
-use paligemma_checkpoint::{Checkpoint, ConfigError, PaliGemmaConfig, SourceError};
+use paligemma_checkpoint::{
+    Checkpoint, ConfigError, PaliGemmaConfig, Progress, SourceError, other_files,
+};
 use paligemma_processor::{Tokenizer, TokenizerError};
+
+use crate::bar::Bar;
 
 /// A model as it was asked for.
 #[derive(Debug)]
@@ -43,30 +47,21 @@ impl ModelName {
     /// The folder of a hub id, with a bar for each download where a person looks on.
     #[cfg(feature = "hub")]
     fn fetch(&self, name: &str) -> Result<PathBuf, paligemma::Error> {
-        use indicatif::{ProgressBar, ProgressStyle};
-
-        let template = "{msg} {bar:30} {binary_bytes} of {binary_total_bytes}, {eta} left";
-        // A faulty template would show up as a plainer bar, not as a failure.
-        let style =
-            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        // Bars are drawn on the standard error, and only if that is a terminal.
-        let mut bar: Option<(String, ProgressBar)> = None;
+        let mut bar: Option<(String, Bar)> = None;
         let show = |progress: paligemma_checkpoint::hub::Progress<'_>| {
             if bar.as_ref().is_none_or(|(file, _)| file != progress.file) {
                 if let Some((_, done)) = bar.take() {
                     done.finish();
                 }
-                let new = ProgressBar::new(progress.total as u64).with_style(style.clone());
-                new.set_message(progress.file.to_owned());
-                bar = Some((progress.file.to_owned(), new));
+                bar = Some((progress.file.to_owned(), Bar::new(progress.file)));
             }
             if let Some((_, bar)) = &bar {
-                bar.set_position(progress.done as u64);
+                bar.show(progress.done, progress.total);
             }
         };
         let folder = paligemma_checkpoint::hub::resolve(name, self.revision.as_deref(), show);
-        if let Some((_, bar)) = bar {
-            if folder.is_ok() { bar.finish() } else { bar.abandon() }
+        if let Some((_, bar)) = bar.filter(|_| folder.is_ok()) {
+            bar.finish();
         }
         Ok(folder?)
     }
@@ -81,7 +76,13 @@ impl Place {
     ) -> Result<PaliGemma, paligemma::Error> {
         match self {
             Self::Embedded => PaliGemma::pocket(device, dtype),
-            Self::Folder(folder) => PaliGemma::open(folder, device, dtype),
+            Self::Folder(folder) => {
+                let bar = Bar::new("weights");
+                let show = |Progress { done, total, .. }: Progress<'_>| bar.show(done, total);
+                let model = PaliGemma::open_with(folder, device, dtype, show)?;
+                bar.clear();
+                Ok(model)
+            }
         }
     }
 
@@ -99,6 +100,17 @@ impl Place {
         match self {
             Self::Embedded => Tokenizer::from_bytes(pocket::TOKENIZER, image),
             Self::Folder(folder) => Tokenizer::from_file(&folder.join("tokenizer.json"), image),
+        }
+    }
+
+    /// The files beside the model's weights.
+    pub(crate) fn other_files(&self) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
+        match self {
+            Self::Embedded => Ok(vec![
+                ("config.json".to_owned(), pocket::CONFIG.as_bytes().to_vec()),
+                ("tokenizer.json".to_owned(), pocket::TOKENIZER.to_vec()),
+            ]),
+            Self::Folder(folder) => other_files(folder),
         }
     }
 

@@ -1,9 +1,10 @@
 //! What a command line means, checked as far as it can be before any work.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use paligemma::tasks::{OCR_PROMPT, caption_prompt, detection_prompt, question_prompt};
-use paligemma::{DeviceSpec, Dtype, Options, Sampling};
+use paligemma::{DeviceSpec, Dtype, Options, PackedFormat, Sampling};
 use paligemma_processor::TokenizerError;
 
 use crate::draw::OutFile;
@@ -20,6 +21,8 @@ pub(crate) enum Plan {
     Detect { query: Query, options: Options, out: Option<OutFile> },
     /// Weigh given answers.
     Score { query: Query, candidates: Vec<String> },
+    /// Write a model with its matrices packed.
+    Convert { model: ModelName, format: PackedFormat, out: PathBuf },
     /// Describe a model.
     Info { model: ModelName, json: bool },
     /// List the devices.
@@ -32,6 +35,7 @@ pub(crate) struct Query {
     pub(crate) model: ModelName,
     pub(crate) device: DeviceSpec,
     pub(crate) dtype: Dtype,
+    pub(crate) threads: Option<NonZeroUsize>,
     pub(crate) pictures: Vec<PathBuf>,
     pub(crate) prompt: String,
     pub(crate) json: bool,
@@ -68,6 +72,9 @@ impl TryFrom<Verb> for Plan {
             Verb::Score { images, prompt, candidates, model, json } => {
                 Ok(Self::Score { query: query(images, prompt, model, json.json)?, candidates })
             }
+            Verb::Convert { model, dtype, out } => {
+                Ok(Self::Convert { model: name(model), format: dtype, out })
+            }
             Verb::Info { model, json } => Ok(Self::Info { model: name(model), json: json.json }),
             Verb::Devices { json } => Ok(Self::Devices { json: json.json }),
         }
@@ -95,10 +102,10 @@ fn query(
     if prompt.trim().is_empty() {
         return Err(paligemma::Error::from(TokenizerError::EmptyPrompt).into());
     }
-    let ModelArgs { name: model, device, dtype } = model;
+    let ModelArgs { name: model, device, dtype, threads } = model;
     // A model may take minutes to fetch and load: first see whether it can run at all.
     device.resolve().map_err(paligemma::Error::from)?;
-    Ok(Query { model: name(model), device, dtype, pictures, prompt, json })
+    Ok(Query { model: name(model), device, dtype, threads, pictures, prompt, json })
 }
 
 fn name(args: NameArgs) -> ModelName {

@@ -41,6 +41,10 @@ impl Session {
         let read = |path: &PathBuf| open_picture(path).map_err(paligemma::Error::from);
         let pictures = query.pictures.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         let place = query.model.locate()?;
+        if let Some(threads) = query.threads {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.get());
+            pool.build_global().map_err(Error::Threads)?;
+        }
         let start = Instant::now();
         let model = place.open(query.device, query.dtype)?;
         let load = start.elapsed();

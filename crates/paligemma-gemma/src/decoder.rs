@@ -1,26 +1,19 @@
 //! The whole decoder.
 
-use burn::module::{Module, Param};
-use burn::tensor::module::embedding;
+use burn::module::Module;
 use burn::tensor::{DType, Int, Tensor};
-use paligemma_nn::parameter::normal;
-use paligemma_nn::{NnBackend, PrefixMask, RmsNorm, RotaryTable};
+use paligemma_nn::{NnBackend, Pack, PackedFormat, PrefixMask, Projection, RmsNorm, RotaryTable};
 
 use crate::layer::Pass;
 use crate::{DecoderLayer, GemmaConfig, KvCache};
-
-/// The embedding table, which is also the output head.
-#[derive(Module, Debug)]
-pub struct TokenEmbedding<B: NnBackend> {
-    weight: Param<Tensor<B, 2>>,
-}
 
 /// A Gemma decoder with tied embeddings.
 ///
 /// Source: transformers 5.23.0 `modeling_gemma.py` and big_vision `models/ppp/gemma.py`.
 #[derive(Module, Debug)]
 pub struct Gemma<B: NnBackend> {
-    embed_tokens: TokenEmbedding<B>,
+    /// The embedding table, which is also the output head.
+    embed_tokens: Projection<B>,
     layers: Vec<DecoderLayer<B>>,
     norm: RmsNorm<B>,
     head_dim: usize,
@@ -30,11 +23,9 @@ pub struct Gemma<B: NnBackend> {
 impl<B: NnBackend> Gemma<B> {
     /// A decoder with lazy, random parameters: nothing is allocated until they are read.
     pub fn new(config: &GemmaConfig, device: &B::Device) -> Self {
-        let table = [config.vocab_size, config.hidden_size];
-        let deviation = (config.hidden_size as f64).sqrt().recip();
         let layers = (0..config.num_hidden_layers).map(|_| DecoderLayer::new(config, device));
         Self {
-            embed_tokens: TokenEmbedding { weight: normal(table, deviation, device) },
+            embed_tokens: Projection::new(config.hidden_size, config.vocab_size, device),
             layers: layers.collect(),
             norm: RmsNorm::new(config.hidden_size, config.rms_norm_eps, device),
             head_dim: config.head_dim,
@@ -53,9 +44,9 @@ impl<B: NnBackend> Gemma<B> {
     /// - `ids`: `[B, L]`
     /// - output: `[B, L, D]`
     pub fn embed(&self, ids: Tensor<B, 2, Int>) -> Tensor<B, 3> {
-        let table = self.embed_tokens.weight.val();
-        let scale = (table.dims()[1] as f64).sqrt();
-        embedding(table, ids).mul_scalar(scale)
+        let rows = self.embed_tokens.rows(ids);
+        let scale = (rows.dims()[2] as f64).sqrt();
+        rows.mul_scalar(scale)
     }
 
     /// Hidden states after the final norm.
@@ -121,9 +112,16 @@ impl<B: NnBackend> Gemma<B> {
     /// - `hidden`: `[B, L, D]`
     /// - output: `[B, L, V]`
     pub fn logits(&self, hidden: Tensor<B, 3>) -> Tensor<B, 3> {
-        let [batch, length, width] = hidden.dims();
-        let table = self.embed_tokens.weight.val();
-        let logits = hidden.reshape([batch * length, width]).matmul(table.transpose());
-        logits.cast(DType::F32).reshape([batch as i64, length as i64, -1])
+        self.embed_tokens.forward(hidden).cast(DType::F32)
+    }
+}
+
+impl<B: NnBackend> Pack<B> for Gemma<B> {
+    fn packed(self, format: PackedFormat) -> Self {
+        Self {
+            embed_tokens: self.embed_tokens.packed(format),
+            layers: self.layers.into_iter().map(|layer| layer.packed(format)).collect(),
+            ..self
+        }
     }
 }

@@ -2,7 +2,9 @@
 
 use burn::module::Module;
 use burn::tensor::{Bool, Tensor};
-use paligemma_nn::{NnBackend, Projection, RmsNorm, RotaryTable, attention, gated_gelu};
+use paligemma_nn::{
+    NnBackend, Pack, PackedFormat, Projection, RmsNorm, RotaryTable, attention, gated_gelu,
+};
 
 use crate::{GemmaConfig, LayerCache};
 
@@ -120,5 +122,27 @@ impl<B: NnBackend> DecoderLayer<B> {
         let x = x + self.self_attn.forward(normed, pass, cache);
         let normed = self.post_attention_layernorm.forward(x.clone());
         x + self.mlp.forward(normed)
+    }
+}
+
+impl<B: NnBackend> Pack<B> for DecoderLayer<B> {
+    fn packed(self, format: PackedFormat) -> Self {
+        let Attention { q_proj, k_proj, v_proj, o_proj, head_dim } = self.self_attn;
+        let Mlp { gate_proj, up_proj, down_proj } = self.mlp;
+        Self {
+            self_attn: Attention {
+                q_proj: q_proj.packed(format),
+                k_proj: k_proj.packed(format),
+                v_proj: v_proj.packed(format),
+                o_proj: o_proj.packed(format),
+                head_dim,
+            },
+            mlp: Mlp {
+                gate_proj: gate_proj.packed(format),
+                up_proj: up_proj.packed(format),
+                down_proj: down_proj.packed(format),
+            },
+            ..self
+        }
     }
 }

@@ -43,5 +43,5 @@ mod layer;
 
 pub use cache::{KvCache, LayerCache};
 pub use config::GemmaConfig;
-pub use decoder::{Gemma, TokenEmbedding};
+pub use decoder::Gemma;
 pub use layer::{Attention, DecoderLayer, Mlp};

@@ -1,7 +1,8 @@
 //! The operations that a backend may compute with a kernel of its own.
 
-use burn::tensor::ops::{BoolTensor, FloatTensor};
+use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor};
 use burn_backend::Backend;
+use paligemma_packed::PackedLayout;
 
 use crate::composed;
 
@@ -135,6 +136,32 @@ pub trait NnBackend: Backend {
         grad: FloatTensor<Self>,
     ) -> AttentionGradients<Self> {
         composed::attention::attention_backward::<Self>(query, key, value, masked, scale, grad)
+    }
+
+    /// `x W^T + bias` with a packed `W`, whose bytes are `packed`. `x` has a gradient, the weight
+    /// has none.
+    ///
+    /// # Shapes
+    /// `x` `[N, in]`, `packed` `[bytes]` of u8, `bias` `[out]` -> `[N, out]`
+    fn packed_linear(
+        x: FloatTensor<Self>,
+        packed: IntTensor<Self>,
+        layout: PackedLayout,
+        bias: Option<FloatTensor<Self>>,
+    ) -> FloatTensor<Self> {
+        composed::packed::linear::<Self>(x, packed, layout, bias)
+    }
+
+    /// Rows of a packed matrix, in f32.
+    ///
+    /// # Shapes
+    /// `packed` `[bytes]` of u8, `ids` `[N]` -> `[N, in]`
+    fn packed_rows(
+        packed: IntTensor<Self>,
+        layout: PackedLayout,
+        ids: IntTensor<Self>,
+    ) -> FloatTensor<Self> {
+        composed::packed::rows::<Self>(packed, layout, ids)
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use paligemma::Dtype;
 use paligemma_pocket::Scene;
 
 /// Trains and evaluates the embedded model.
@@ -58,10 +59,14 @@ enum Command {
         /// Scenes per line of the table.
         #[arg(long, default_value_t = 500)]
         scenes: usize,
+        /// What to hold the model in: f32, f16, bf16, int8 or int4.
+        #[arg(long, default_value_t = Dtype::F32)]
+        dtype: Dtype,
     },
 }
 
 fn main() -> ExitCode {
+    paligemma::keep_freed_memory();
     let result = match Arguments::parse().command {
         Command::Train { out, minutes } => train::run(&out, minutes * 60.0),
         Command::Export { run, out } => train::export(&run, &out),
@@ -69,7 +74,7 @@ fn main() -> ExitCode {
             .render_at(scale)
             .save(&out)
             .map_err(|error| format!("cannot write {}: {error}", out.display()).into()),
-        Command::Evaluate { model, scenes } => train::evaluate(&model, scenes),
+        Command::Evaluate { model, scenes, dtype } => train::evaluate(&model, scenes, dtype),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

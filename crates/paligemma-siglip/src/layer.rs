@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use paligemma_nn::{LayerNorm, NnBackend, Projection, attention, gelu};
+use paligemma_nn::{LayerNorm, NnBackend, Pack, PackedFormat, Projection, attention, gelu};
 
 use crate::SiglipConfig;
 
@@ -100,5 +100,23 @@ impl<B: NnBackend> EncoderLayer<B> {
     pub fn forward(&self, x: Tensor<B, 3>) -> Tensor<B, 3> {
         let x = x.clone() + self.self_attn.forward(self.layer_norm1.forward(x));
         x.clone() + self.mlp.forward(self.layer_norm2.forward(x))
+    }
+}
+
+impl<B: NnBackend> Pack<B> for EncoderLayer<B> {
+    fn packed(self, format: PackedFormat) -> Self {
+        let Attention { q_proj, k_proj, v_proj, out_proj, heads } = self.self_attn;
+        let Mlp { fc1, fc2 } = self.mlp;
+        Self {
+            self_attn: Attention {
+                q_proj: q_proj.packed(format),
+                k_proj: k_proj.packed(format),
+                v_proj: v_proj.packed(format),
+                out_proj: out_proj.packed(format),
+                heads,
+            },
+            mlp: Mlp { fc1: fc1.packed(format), fc2: fc2.packed(format) },
+            ..self
+        }
     }
 }

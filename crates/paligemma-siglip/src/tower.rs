@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use paligemma_nn::{LayerNorm, NnBackend};
+use paligemma_nn::{LayerNorm, NnBackend, Pack, PackedFormat};
 
 use crate::{Embeddings, EncoderLayer, SiglipConfig};
 
@@ -60,5 +60,12 @@ impl<B: NnBackend> Siglip<B> {
             observe(&format!("layer{i}"), &x);
         }
         self.post_layernorm.forward(x)
+    }
+}
+
+impl<B: NnBackend> Pack<B> for Siglip<B> {
+    fn packed(self, format: PackedFormat) -> Self {
+        let layers = self.encoder.layers.into_iter().map(|layer| layer.packed(format)).collect();
+        Self { encoder: Encoder { layers }, ..self }
     }
 }

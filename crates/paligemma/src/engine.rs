@@ -4,14 +4,16 @@ use std::fmt;
 use std::str::FromStr;
 
 use burn::tensor::{DType, FloatDType, Tensor, TensorData};
-use paligemma_nn::NnBackend;
+use paligemma_nn::{NnBackend, PackedFormat};
 
-use crate::{Model, Prompt, Session};
+use crate::{DeviceSpec, Model, Prompt, Session};
 
-/// The floating-point format that a model computes in.
+/// The format that a model is held in. With `bf16`, `int8` and `int4` on `flex`, matrices are
+/// packed and everything between them is f32; otherwise weights and activations have one type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Dtype {
-    /// f32 on a CPU; the file's format on a GPU that computes in it, otherwise f32.
+    /// On `flex` bf16 for files of 16 bits, and the files' own format if they are packed; on a GPU
+    /// the files' type, if it computes in it; otherwise f32.
     #[default]
     Auto,
     /// 32 bits.
@@ -20,25 +22,59 @@ pub enum Dtype {
     F16,
     /// 16 bits with the range of f32.
     Bf16,
+    /// 8 bits, with a scale per output channel; on `flex` only.
+    Int8,
+    /// 4 bits, with a scale per 32 input channels, in the decoder, and [`Dtype::Int8`] elsewhere; on
+    /// `flex` only.
+    Int4,
 }
 
-impl Dtype {
-    pub(crate) fn float(self) -> Option<FloatDType> {
+/// How a model is held on its device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// Weights and activations in one type.
+    Dense(FloatDType),
+    /// Packed matrices, all else in f32.
+    Packed(PackedFormat),
+}
+
+impl Storage {
+    /// The type of activations.
+    pub fn activations(self) -> DType {
         match self {
-            Self::Auto => None,
-            Self::F32 => Some(FloatDType::F32),
-            Self::F16 => Some(FloatDType::F16),
-            Self::Bf16 => Some(FloatDType::BF16),
+            Self::Dense(dtype) => dtype.into(),
+            Self::Packed(_) => DType::F32,
         }
     }
 }
 
-impl From<DType> for Dtype {
-    fn from(dtype: DType) -> Self {
-        match dtype {
-            DType::F16 => Self::F16,
-            DType::BF16 => Self::Bf16,
-            _ => Self::F32,
+impl Dtype {
+    /// How `device` holds a model in this dtype; none if the device has no such way, and of
+    /// [`Dtype::Auto`], which depends on the files. Not every device computes in every dense type.
+    pub fn on(self, device: DeviceSpec) -> Option<Storage> {
+        let packed = |format| match device {
+            DeviceSpec::Flex => Some(Storage::Packed(format)),
+            _ => None,
+        };
+        match self {
+            Self::Auto => None,
+            Self::F32 => Some(Storage::Dense(FloatDType::F32)),
+            Self::F16 => Some(Storage::Dense(FloatDType::F16)),
+            Self::Bf16 => packed(PackedFormat::Bf16).or(Some(Storage::Dense(FloatDType::BF16))),
+            Self::Int8 => packed(PackedFormat::Int8),
+            Self::Int4 => packed(PackedFormat::Int4),
+        }
+    }
+}
+
+impl From<Storage> for Dtype {
+    fn from(storage: Storage) -> Self {
+        match storage {
+            Storage::Dense(FloatDType::F16) => Self::F16,
+            Storage::Dense(FloatDType::BF16) | Storage::Packed(PackedFormat::Bf16) => Self::Bf16,
+            Storage::Packed(PackedFormat::Int8) => Self::Int8,
+            Storage::Packed(PackedFormat::Int4) => Self::Int4,
+            Storage::Dense(_) => Self::F32,
         }
     }
 }
@@ -52,7 +88,9 @@ impl FromStr for Dtype {
             "f32" => Ok(Self::F32),
             "f16" => Ok(Self::F16),
             "bf16" => Ok(Self::Bf16),
-            _ => Err(format!("unknown dtype `{name}`: use auto, f32, f16 or bf16")),
+            "int8" => Ok(Self::Int8),
+            "int4" => Ok(Self::Int4),
+            _ => Err(format!("unknown dtype `{name}`: use auto, f32, f16, bf16, int8 or int4")),
         }
     }
 }
@@ -64,6 +102,8 @@ impl fmt::Display for Dtype {
             Self::F32 => "f32",
             Self::F16 => "f16",
             Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
+            Self::Int4 => "int4",
         })
     }
 }
@@ -82,7 +122,7 @@ pub(crate) trait Engine: Send + Sync {
     /// Reads prompts, with room for `room` more tokens each.
     fn prefill<'a>(&'a self, prompts: &[HostPrompt<'_>], room: usize) -> Box<dyn Reply + 'a>;
 
-    /// The format it computes in.
+    /// The format it is held in.
     fn dtype(&self) -> Dtype;
 }
 
@@ -102,12 +142,12 @@ pub(crate) trait Reply {
 pub(crate) struct OnDevice<B: NnBackend> {
     pub(crate) model: Model<B>,
     pub(crate) device: B::Device,
-    pub(crate) dtype: DType,
+    pub(crate) storage: Storage,
 }
 
 impl<B: NnBackend> OnDevice<B> {
     fn tensor<const D: usize>(&self, data: TensorData) -> Tensor<B, D> {
-        Tensor::from_data(data, (&self.device, self.dtype))
+        Tensor::from_data(data, (&self.device, self.storage.activations()))
     }
 }
 
@@ -129,7 +169,7 @@ impl<B: NnBackend> Engine for OnDevice<B> {
     }
 
     fn dtype(&self) -> Dtype {
-        self.dtype.into()
+        self.storage.into()
     }
 }
 

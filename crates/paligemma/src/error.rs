@@ -52,7 +52,7 @@ pub enum Error {
     #[error(transparent)]
     Picture(#[from] PictureError),
     /// The device does not compute in the dtype.
-    #[error("{device} does not compute in {dtype}: use `--dtype f32`")]
+    #[error("{device} does not compute in {dtype}: use `--dtype f32`{}", flex_only(*dtype))]
     Dtype {
         /// The device.
         device: crate::DeviceSpec,
@@ -99,4 +99,12 @@ pub enum Error {
         /// The dtype it computed in.
         dtype: crate::Dtype,
     },
+}
+
+/// Where a dtype that other devices lack is to be had.
+fn flex_only(dtype: crate::Dtype) -> &'static str {
+    match dtype {
+        crate::Dtype::Int8 | crate::Dtype::Int4 => ", or `--device flex`",
+        _ => "",
+    }
 }

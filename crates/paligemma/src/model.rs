@@ -2,9 +2,14 @@
 
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
+use paligemma_checkpoint::{
+    Checkpoint, LoadError, LoadReport, PaliGemmaConfig, Progress, load_module, load_packed,
+};
 use paligemma_gemma::{Gemma, GemmaConfig};
-use paligemma_nn::{NnBackend, Projection};
+use paligemma_nn::{NnBackend, Pack, PackedFormat, Projection};
 use paligemma_siglip::{Siglip, SiglipConfig};
+
+use crate::Storage;
 
 /// Picture features in the decoder's width.
 #[derive(Module, Debug)]
@@ -43,6 +48,26 @@ impl<B: NnBackend> Model<B> {
             vision_tower: Siglip::new(vision, device),
             multi_modal_projector: Projector::new(vision.hidden_size, text.hidden_size, device),
             language_model: Gemma::new(text, device),
+        }
+    }
+
+    /// The model of a checkpoint, held as `storage` says; `progress` is told of every tensor that
+    /// is packed.
+    ///
+    /// # Errors
+    /// If the weights do not fit the configuration or the storage, or the device does not compute
+    /// in its type.
+    pub fn load(
+        config: &PaliGemmaConfig,
+        checkpoint: &Checkpoint,
+        storage: Storage,
+        device: &B::Device,
+        progress: impl FnMut(Progress<'_>),
+    ) -> Result<(Self, LoadReport), LoadError> {
+        let empty = Self::new(&config.vision, &config.text, device);
+        match storage {
+            Storage::Dense(dtype) => load_module(empty, checkpoint, "", Some(dtype)),
+            Storage::Packed(format) => load_packed(empty, checkpoint, "", format, progress),
         }
     }
 
@@ -95,5 +120,27 @@ impl<B: NnBackend> Model<B> {
     /// - output: `[B, N + T, D]`
     pub fn embed(&self, features: Tensor<B, 3>, ids: Tensor<B, 2, Int>) -> Tensor<B, 3> {
         Tensor::cat(vec![features, self.language_model.embed(ids)], 1)
+    }
+}
+
+impl<B: NnBackend> Pack<B> for Projector<B> {
+    fn packed(self, format: PackedFormat) -> Self {
+        Self { linear: self.linear.packed(format) }
+    }
+}
+
+impl<B: NnBackend> Pack<B> for Model<B> {
+    /// With 4 bits, the tower and the projector have 8: a picture passes them once, where every
+    /// token reads the whole decoder, and it is there that 4 bits cost answers (docs/numerics.md).
+    fn packed(self, format: PackedFormat) -> Self {
+        let vision = match format {
+            PackedFormat::Int4 => PackedFormat::Int8,
+            format => format,
+        };
+        Self {
+            vision_tower: self.vision_tower.packed(vision),
+            multi_modal_projector: self.multi_modal_projector.packed(vision),
+            language_model: self.language_model.packed(format),
+        }
     }
 }

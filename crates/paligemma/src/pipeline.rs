@@ -4,15 +4,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::FloatDType;
-use paligemma_checkpoint::{Checkpoint, LoadReport, PaliGemmaConfig, load_module};
-use paligemma_nn::NnBackend;
+use paligemma_checkpoint::{Checkpoint, Elements, LoadReport, PaliGemmaConfig, Progress};
+use paligemma_nn::{NnBackend, PackedFormat};
 use paligemma_processor::image::RgbImage;
 use paligemma_processor::{Tokenizer, preprocess};
 
 use crate::device::DeviceWork;
 use crate::engine::{Engine, HostPrompt, OnDevice};
 use crate::generation::{Generation, Start};
-use crate::{Answer, DeviceSpec, Dtype, Error, Model, Options, Request, Scene, Stream, Usage};
+use crate::{
+    Answer, DeviceSpec, Dtype, Error, Model, Options, Request, Scene, Storage, Stream, Usage,
+};
 
 /// A PaliGemma that answers, on a device chosen at run time.
 ///
@@ -40,25 +42,49 @@ struct Open<'a> {
     config: &'a PaliGemmaConfig,
     device: DeviceSpec,
     dtype: Dtype,
+    progress: &'a mut dyn FnMut(Progress<'_>),
+}
+
+impl Open<'_> {
+    /// How the model is to be held on a device that computes in some types.
+    fn storage(&self, computes: impl Fn(FloatDType) -> bool) -> Result<Storage, Error> {
+        if self.dtype == Dtype::Auto {
+            return Ok(self.best(computes));
+        }
+        let possible = |storage: &Storage| match *storage {
+            Storage::Dense(dtype) => computes(dtype),
+            Storage::Packed(_) => true,
+        };
+        let refused = Error::Dtype { device: self.device, dtype: self.dtype };
+        self.dtype.on(self.device).filter(possible).ok_or(refused)
+    }
+
+    /// What serves the files and the device best.
+    fn best(&self, computes: impl Fn(FloatDType) -> bool) -> Storage {
+        let file = match self.checkpoint.tensors().next().map(|tensor| tensor.elements) {
+            Some(Elements::Float(dtype)) => dtype,
+            _ => FloatDType::F32,
+        };
+        match (self.device, self.checkpoint.packed_format()) {
+            (DeviceSpec::Flex, Some(format)) => Storage::Packed(format),
+            (DeviceSpec::Flex, None) if file != FloatDType::F32 => {
+                Storage::Packed(PackedFormat::Bf16)
+            }
+            // burn-ndarray computes in f32 only.
+            _ if computes(file) => Storage::Dense(file),
+            _ => Storage::Dense(FloatDType::F32),
+        }
+    }
 }
 
 impl DeviceWork for Open<'_> {
     type Output = Result<(Box<dyn Engine>, LoadReport), Error>;
 
     fn run<B: NnBackend>(self, device: B::Device) -> Self::Output {
-        let file = self.checkpoint.tensors().next().map_or(FloatDType::F32, |tensor| tensor.dtype);
-        let on_cpu = matches!(self.device, DeviceSpec::Flex | DeviceSpec::NdArray);
-        let computes = |dtype: FloatDType| B::supports_dtype(&device, dtype.into());
-        let dtype = match self.dtype.float() {
-            Some(dtype) if computes(dtype) => dtype,
-            Some(_) => return Err(Error::Dtype { device: self.device, dtype: self.dtype }),
-            // burn's CPU backends convert 16-bit weights at every product.
-            None if on_cpu || !computes(file) => FloatDType::F32,
-            None => file,
-        };
-        let empty = Model::<B>::new(&self.config.vision, &self.config.text, &device);
-        let (model, report) = load_module(empty, self.checkpoint, "", Some(dtype))?;
-        Ok((Box::new(OnDevice { model, device, dtype: dtype.into() }), report))
+        let storage = self.storage(|dtype| B::supports_dtype(&device, dtype.into()))?;
+        let Self { checkpoint, config, progress, .. } = self;
+        let (model, report) = Model::<B>::load(config, checkpoint, storage, &device, progress)?;
+        Ok((Box::new(OnDevice { model, device, storage }), report))
     }
 }
 
@@ -68,13 +94,28 @@ impl PaliGemma {
     /// # Errors
     /// If a file is missing or wrong, the device cannot be used, or does not compute in `dtype`.
     pub fn open(folder: &Path, device: DeviceSpec, dtype: Dtype) -> Result<Self, Error> {
+        Self::open_with(folder, device, dtype, |_| ())
+    }
+
+    /// [`PaliGemma::open`], telling `progress` of every tensor that is packed: a large model takes
+    /// a while.
+    ///
+    /// # Errors
+    /// As [`PaliGemma::open`].
+    pub fn open_with(
+        folder: &Path,
+        device: DeviceSpec,
+        dtype: Dtype,
+        mut progress: impl FnMut(Progress<'_>),
+    ) -> Result<Self, Error> {
         if !folder.is_dir() {
             return Err(Error::NotAFolder { path: folder.to_owned() });
         }
         let config = PaliGemmaConfig::open(folder)?;
         let file = folder.join("tokenizer.json");
         let tokenizer = Tokenizer::from_file(&file, config.image_token_index)?;
-        Self::with_parts(&Checkpoint::open(folder)?, config, tokenizer, (device, dtype))
+        let checkpoint = Checkpoint::open(folder)?;
+        Self::with_parts(&checkpoint, config, tokenizer, (device, dtype), &mut progress)
     }
 
     /// Opens a folder, or a model of the hub by its id (see [`paligemma_checkpoint::hub`]).
@@ -95,7 +136,7 @@ impl PaliGemma {
         let config = PaliGemmaConfig::from_json(crate::pocket::CONFIG)?;
         let tokenizer = Tokenizer::from_bytes(crate::pocket::TOKENIZER, config.image_token_index)?;
         let checkpoint = Checkpoint::from_static(crate::pocket::WEIGHTS)?;
-        Self::with_parts(&checkpoint, config, tokenizer, (device, dtype))
+        Self::with_parts(&checkpoint, config, tokenizer, (device, dtype), &mut |_| ())
     }
 
     fn with_parts(
@@ -103,13 +144,14 @@ impl PaliGemma {
         config: PaliGemmaConfig,
         tokenizer: Tokenizer,
         (device, dtype): (DeviceSpec, Dtype),
+        progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Self, Error> {
         let (tokens, rows) = (tokenizer.vocab_size(), config.text.vocab_size);
         if tokens > rows {
             return Err(Error::Vocabulary { tokens, rows });
         }
         let device = device.resolve()?;
-        let open = Open { checkpoint, config: &config, device, dtype };
+        let open = Open { checkpoint, config: &config, device, dtype, progress };
         let (engine, report) = device.run(open)??;
         Ok(Self { engine, config, tokenizer, device, report })
     }
@@ -129,7 +171,7 @@ impl PaliGemma {
         self.device
     }
 
-    /// The format it computes in.
+    /// The format it is held in.
     pub fn dtype(&self) -> Dtype {
         self.engine.dtype()
     }

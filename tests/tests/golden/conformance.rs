@@ -1,8 +1,7 @@
 //! The conformance table in f32 on the CPU's devices; the program `conformance` adds the GPUs and
 //! the other dtypes.
 
-use burn::tensor::FloatDType;
-use paligemma::DeviceSpec;
+use paligemma::{DeviceSpec, Dtype};
 use paligemma_tests::conformance::{Case, Count, GAPS, Outcome, TOLERANCES, columns, table};
 
 #[test]
@@ -14,11 +13,23 @@ fn every_cpu_device_conforms() {
     let devices: Vec<DeviceSpec> = here.map(|known| known.device).collect();
     assert!(!devices.is_empty(), "a build without a backend tests nothing");
     let cases = Case::all();
-    let columns = columns(&cases, &devices, &[FloatDType::F32], &devices, GAPS);
+    let columns = columns(&cases, &devices, &[Dtype::F32], &devices, GAPS);
     let count = Count::of(&columns);
     assert_eq!(count.failed, 0, "{count}\n{}", table(&cases, &columns));
     let mut outcomes = columns.iter().flat_map(|column| &column.outcomes);
     assert!(!outcomes.any(|outcome| matches!(outcome, Outcome::Skipped(_))), "f32 skips nothing");
+}
+
+#[test]
+fn packed_weights_conform() {
+    let flex = DeviceSpec::Flex;
+    if flex.resolve().is_ok() {
+        let (cases, dtypes) = (Case::all(), [Dtype::Bf16, Dtype::Int8, Dtype::Int4]);
+        let columns = columns(&cases, &[flex], &dtypes, &[flex], GAPS);
+        let count = Count::of(&columns);
+        assert_eq!(count.failed, 0, "{count}\n{}", table(&cases, &columns));
+        assert!(columns.iter().all(|column| column.outcomes.iter().any(Outcome::passes)));
+    }
 }
 
 #[test]

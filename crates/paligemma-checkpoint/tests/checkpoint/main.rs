@@ -5,6 +5,7 @@ mod files;
 #[cfg(feature = "hub")]
 mod hub;
 mod load;
+mod packed;
 mod published;
 mod save;
 mod support;

@@ -9,7 +9,7 @@ use burn::tensor::{DType, Tensor, backend::Backend};
 use burn_flex::{Flex, FlexDevice};
 use paligemma_checkpoint::PaliGemmaConfig;
 use paligemma_gemma::Gemma;
-use paligemma_nn::{NnBackend, Projection};
+use paligemma_nn::{NnBackend, Pack, PackedFormat, Projection};
 use paligemma_siglip::Siglip;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
@@ -79,6 +79,18 @@ impl<B: NnBackend> Whole<B> {
                 linear: Projection::with_bias(input, output, device),
             },
             language_model: Gemma::new(&config.text, device),
+        }
+    }
+}
+
+impl<B: NnBackend> Pack<B> for Whole<B> {
+    fn packed(self, format: PackedFormat) -> Self {
+        Self {
+            vision_tower: self.vision_tower.packed(format),
+            multi_modal_projector: Projector {
+                linear: self.multi_modal_projector.linear.packed(format),
+            },
+            language_model: self.language_model.packed(format),
         }
     }
 }

@@ -7,4 +7,5 @@ mod detect;
 #[cfg(feature = "hub")]
 mod hub;
 mod info;
+mod packed;
 mod support;

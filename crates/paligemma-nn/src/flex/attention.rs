@@ -126,10 +126,11 @@ impl Problem {
         head * self.kv_heads / self.heads
     }
 
-    /// Softmax probabilities of one head, `[L, S]`, into `scores`.
+    /// Softmax probabilities of one head `[L, S]`, or of several at one position, into `scores`.
     fn probabilities(&self, row: usize, query: Matrix<'_>, key: Matrix<'_>, scores: &mut [f32]) {
         let target = Target { start: scores.as_mut_ptr(), row: self.keys };
-        multiply([self.length, self.keys, self.width], query, key.transposed(), target, false);
+        let rows = scores.len() / self.keys;
+        multiply([rows, self.keys, self.width], query, key.transposed(), target, false);
         let masked = self.masked.as_ref().map(|masked| {
             let rows = self.length * self.keys;
             &masked.storage::<u8>()[masked.layout().start_offset() + row * rows..][..rows]
@@ -137,7 +138,7 @@ impl Problem {
         vectorised(|| {
             for (i, scores) in scores.chunks_exact_mut(self.keys).enumerate() {
                 if let Some(masked) = masked {
-                    let masked = &masked[i * self.keys..][..self.keys];
+                    let masked = &masked[i % self.length * self.keys..][..self.keys];
                     for (score, &masked) in scores.iter_mut().zip(masked) {
                         *score = if masked == 0 { *score * self.scale } else { MASKED_SCORE };
                     }
@@ -190,17 +191,25 @@ pub(super) fn attention(
     let dtype = query.dtype();
     let (query, key, value) = (Heads::new(query), Heads::new(key), Heads::new(value));
     let problem = Problem::new(&query, &key, masked, scale);
-    let Problem { batch, length, heads, width, keys, .. } = problem;
+    let head_stride = query.strides[2];
+    let Problem { batch, length, heads, width, keys, kv_heads, .. } = problem;
     let mut values = vec![0.0; batch * length * heads * width];
     let all = problem.target(&mut values, heads);
-    (0..batch * heads).into_par_iter().for_each_init(Vec::new, |scores, task| {
-        let (row, head) = (task / heads, task % heads);
+    // At one position, heads that share keys are the rows of one product: each key is read once.
+    let together = if length == 1 { heads / kv_heads } else { 1 };
+    let rows = length * together;
+    (0..batch * heads / together).into_par_iter().for_each_init(Vec::new, |scores, task| {
+        let (row, head) = (task * together / heads, task * together % heads);
         let kv_head = problem.kv_head(head);
-        scores.resize(length * keys, 0.0);
-        problem.probabilities(row, query.head(row, head), key.head(row, kv_head), scores);
+        let mut query = query.head(row, head);
+        let mut target = problem.head_target(all, length, row, head);
+        if length == 1 {
+            (query.row, target.row) = (head_stride, width);
+        }
+        scores.resize(rows * keys, 0.0);
+        problem.probabilities(row, query, key.head(row, kv_head), scores);
         let weights = Matrix { values: scores, row: keys, column: 1 };
-        let target = problem.head_target(all, length, row, head);
-        multiply([length, width, keys], weights, value.head(row, kv_head), target, false);
+        multiply([rows, width, keys], weights, value.head(row, kv_head), target, false);
     });
     output(values, Shape::from([batch, length, heads, width]), dtype)
 }

@@ -8,15 +8,17 @@
 mod activation;
 mod attention;
 mod norm;
+mod packed;
 mod rotary;
 #[cfg(test)]
 mod tests;
 mod vector;
 
-use burn::tensor::ops::{BoolTensor, FloatTensor};
+use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor};
 use burn::tensor::{DType, FloatDType, Shape};
 use burn_backend::ops::FloatTensorOps;
 use burn_flex::{Flex, FlexTensor};
+use paligemma_packed::PackedLayout;
 
 use crate::{AttentionGradients, NnBackend};
 
@@ -103,5 +105,18 @@ impl NnBackend for Flex {
         grad: Float,
     ) -> AttentionGradients<Self> {
         attention::attention_backward([query, key, value, grad], masked, scale as f32)
+    }
+
+    fn packed_linear(
+        x: Float,
+        packed: IntTensor<Self>,
+        layout: PackedLayout,
+        bias: Option<Float>,
+    ) -> Float {
+        packed::linear(x, &packed, layout, bias)
+    }
+
+    fn packed_rows(packed: IntTensor<Self>, layout: PackedLayout, ids: IntTensor<Self>) -> Float {
+        packed::rows(&packed, layout, ids)
     }
 }

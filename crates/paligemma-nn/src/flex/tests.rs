@@ -1,8 +1,9 @@
 //! Every kernel against the composed operations, and every gradient against burn's own.
 
-use burn::tensor::{Bool, Distribution, Tensor, Tolerance};
+use burn::tensor::{Bool, DType, Distribution, Int, Tensor, TensorData, Tolerance};
 use burn_autodiff::Autodiff;
 use burn_flex::{Flex, FlexDevice};
+use paligemma_packed::{PackedFormat, PackedLayout};
 
 use crate::composed::{self, primitive, tensor};
 use crate::{NnBackend, gated_gelu, gelu};
@@ -86,8 +87,11 @@ fn rotation_matches() {
 
 #[test]
 fn attention_matches() {
-    for (heads, kv_heads, with_mask) in [(4, 1, true), (4, 2, true), (3, 3, false), (1, 1, true)] {
-        let (batch, length, keys, width) = (2, 9, 13, 6);
+    let heads = [(4, 1, true), (4, 2, true), (3, 3, false), (1, 1, true)];
+    for (length, (heads, kv_heads, with_mask)) in
+        [9, 1].into_iter().flat_map(|length| heads.map(|heads| (length, heads)))
+    {
+        let (batch, keys, width) = (2, 13, 6);
         let query = random([batch, length, heads, width]);
         let key = random([batch, keys, kv_heads, width]);
         let value = random([batch, keys, kv_heads, width]);
@@ -121,4 +125,79 @@ fn attention_reads_keys_in_place() {
         crate::attention(query.clone(), keys.clone(), keys, None, 0.4).into_data()
     };
     assert_eq!(attend(view), attend(copy));
+}
+
+/// A matrix in every format: 70 outputs and 90 inputs, neither a multiple of what is packed.
+fn packed_matrices() -> Vec<(PackedLayout, Tensor<Flex, 1, Int>)> {
+    let (outputs, inputs) = (70, 90);
+    let weight = random([outputs, inputs]).into_data().to_vec::<f32>().unwrap();
+    let pack = |format| {
+        let layout = PackedLayout { format, outputs, inputs };
+        let row = |row, out: &mut [f32]| out.copy_from_slice(&weight[row * inputs..][..inputs]);
+        let bytes = layout.pack(row).unwrap().as_ref()[..layout.bytes()].to_vec();
+        let data = TensorData::new(bytes, [layout.bytes()]);
+        (layout, Tensor::from_data(data, (&FlexDevice, DType::U8)))
+    };
+    [PackedFormat::Bf16, PackedFormat::Int8, PackedFormat::Int4].map(pack).into()
+}
+
+/// The error of a product of 90 terms whose activations the kernel rounds to 8 bits, or to
+/// bfloat16, relative to the largest output.
+const ROUNDED: f32 = 0.02;
+
+#[test]
+fn packed_products_match() {
+    for (layout, packed) in packed_matrices() {
+        for rows in [1, 3, 40] {
+            let (x, bias) = (random([rows, layout.inputs]), random([layout.outputs]).detach());
+            let packed = || packed.clone().into_primitive();
+            let (input, offset) = (x.clone().inner(), bias.clone().inner());
+            let fused = Flex::packed_linear(
+                primitive(input.clone()),
+                packed(),
+                layout,
+                Some(primitive(offset.clone())),
+            );
+            let composed = composed::packed::linear::<Flex>(
+                primitive(input),
+                packed(),
+                layout,
+                Some(primitive(offset)),
+            );
+            let (fused, composed) = (tensor::<Flex, 2>(fused), tensor::<Flex, 2>(composed));
+            let most = composed.clone().abs().max().into_scalar();
+            let error = (fused - composed.clone()).abs().max().into_scalar();
+            assert!(error <= ROUNDED * most, "{layout:?}, {rows} rows: {error} of {most}");
+
+            // Under differentiation the weight is a constant, unpacked.
+            let recorded =
+                Grad::packed_linear(primitive(x.clone()), packed(), layout, Some(primitive(bias)));
+            let recorded = tensor::<Grad, 2>(recorded);
+            assert_eq!(recorded.to_data(), composed.into_data());
+            let unpacked = composed::packed::unpack(
+                &Tensor::<Flex, 1, Int>::from_primitive(packed()).into_data().bytes,
+                layout,
+                0..layout.outputs,
+            );
+            let weight = Tensor::<Grad, 2>::from_data(unpacked, &FlexDevice);
+            let dense = x.clone().matmul(weight.transpose());
+            let weights = random([rows, layout.outputs]).detach();
+            let gradient = |output: Tensor<Grad, 2>| {
+                x.grad(&(output * weights.clone()).sum().backward()).unwrap().into_data()
+            };
+            let tolerance = Tolerance::<f32>::absolute(1e-5).set_relative(1e-5);
+            gradient(recorded).assert_approx_eq::<f32>(&gradient(dense), tolerance);
+        }
+    }
+}
+
+#[test]
+fn packed_rows_match() {
+    for (layout, packed) in packed_matrices() {
+        let ids = || Tensor::<Flex, 1, Int>::from_ints([69, 0, 17, 17], &FlexDevice);
+        let packed = || packed.clone().into_primitive();
+        let fused = Flex::packed_rows(packed(), layout, ids().into_primitive());
+        let composed = composed::packed::rows::<Flex>(packed(), layout, ids().into_primitive());
+        assert_eq!(tensor::<Flex, 2>(fused).into_data(), tensor::<Flex, 2>(composed).into_data());
+    }
 }

@@ -3,10 +3,10 @@
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use burn::tensor::{FloatDType, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use burn_flex::{Flex, FlexDevice};
-use paligemma::{Model, Prompt, Session};
-use paligemma_checkpoint::{Checkpoint, PaliGemmaConfig, load_module};
+use paligemma::{DeviceSpec, Dtype, Model, Prompt, Session};
+use paligemma_checkpoint::{Checkpoint, PaliGemmaConfig};
 use paligemma_pocket::scene::SIDE;
 use paligemma_pocket::{Example, Scene, Score, Task, task};
 use paligemma_processor::Tokenizer;
@@ -86,11 +86,11 @@ pub(crate) fn score(
 }
 
 /// Prints the scores of a checkpoint for each number of things.
-pub(crate) fn evaluate(folder: &Path, scenes: usize) -> Result<()> {
+pub(crate) fn evaluate(folder: &Path, scenes: usize, dtype: Dtype) -> Result<()> {
     let config = PaliGemmaConfig::open(folder)?;
-    let empty = Model::<Flex>::new(&config.vision, &config.text, &FlexDevice);
+    let storage = dtype.on(DeviceSpec::Flex).ok_or("name a dtype instead of auto")?;
     let checkpoint = Checkpoint::open(folder)?;
-    let (model, report) = load_module::<Flex, _>(empty, &checkpoint, "", Some(FloatDType::F32))?;
+    let (model, report) = Model::<Flex>::load(&config, &checkpoint, storage, &FlexDevice, |_| ())?;
     println!("{report}");
     for things in [1..=1, 2..=2, 1..=2, 3..=3, 4..=4] {
         let (score, _) = score(&model, scenes, &things, &Task::ALL)?;

@@ -1,0 +1,116 @@
+//! Files of a checkpoint: written tensor by tensor, under their names when complete.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use burn::tensor::Bytes;
+use safetensors::Dtype;
+use safetensors::tensor::{Metadata, TensorInfo};
+use tempfile::NamedTempFile;
+
+use crate::save::SaveError;
+use crate::source::WEIGHTS;
+
+/// Data begin at a multiple of this in the file, and so in memory when it is mapped: a line of the
+/// processor's cache.
+const ALIGNMENT: usize = 64;
+
+/// A tensor to be written, whose elements are read when it is its turn.
+pub(crate) struct Pending<'a> {
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) dtype: Dtype,
+    pub(crate) read: Box<dyn FnOnce() -> Result<Bytes, SaveError> + 'a>,
+}
+
+impl Pending<'_> {
+    fn bytes(&self) -> usize {
+        self.shape.iter().product::<usize>() * self.dtype.bitsize() / 8
+    }
+}
+
+/// Writes the weights, in this order, and the other files of a checkpoint into `folder`, made if
+/// need be. All of them appear when all are complete.
+pub(crate) fn write(
+    folder: &Path,
+    tensors: Vec<Pending<'_>>,
+    metadata: BTreeMap<String, String>,
+    others: &[(String, Vec<u8>)],
+) -> Result<(), SaveError> {
+    let failed = |source| SaveError::Write { path: folder.to_owned(), source };
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let weights = NamedTempFile::new_in(folder).map_err(failed)?;
+    write_weights(&weights, tensors, metadata, &folder.join(WEIGHTS))?;
+    let mut files = vec![(weights, WEIGHTS)];
+    for (name, contents) in others {
+        let file = NamedTempFile::new_in(folder).map_err(failed)?;
+        file.as_file().write_all(contents).map_err(failed)?;
+        files.push((file, name));
+    }
+    for (file, name) in files {
+        let path = folder.join(name);
+        let keep = || {
+            share(file.as_file())?;
+            file.as_file().sync_all()?;
+            file.persist(&path).map_err(|error| error.error)
+        };
+        keep().map_err(|source| SaveError::Write { path: path.clone(), source })?;
+    }
+    Ok(())
+}
+
+/// Temporary files are private to their owner; a checkpoint is as readable as any other file.
+#[cfg(unix)]
+fn share(file: &std::fs::File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn share(_file: &std::fs::File) -> io::Result<()> {
+    Ok(())
+}
+
+fn write_weights(
+    file: &NamedTempFile,
+    tensors: Vec<Pending<'_>>,
+    metadata: BTreeMap<String, String>,
+    path: &Path,
+) -> Result<(), SaveError> {
+    let failed = |source| SaveError::Write { path: path.to_owned(), source };
+    let header = header(&tensors, metadata)?;
+    let mut writer = BufWriter::new(file.as_file());
+    writer.write_all(&(header.len() as u64).to_le_bytes()).map_err(failed)?;
+    writer.write_all(&header).map_err(failed)?;
+    for tensor in tensors {
+        writer.write_all(&(tensor.read)()?).map_err(failed)?;
+    }
+    writer.flush().map_err(failed)
+}
+
+fn header(
+    tensors: &[Pending<'_>],
+    mut metadata: BTreeMap<String, String>,
+) -> Result<Vec<u8>, SaveError> {
+    // Other readers refuse a file that does not say which framework laid the tensors out.
+    metadata.insert("format".to_owned(), "pt".to_owned());
+    let mut offset = 0;
+    let mut infos = Vec::with_capacity(tensors.len());
+    for tensor in tensors {
+        let start = offset;
+        offset += tensor.bytes();
+        let (dtype, shape) = (tensor.dtype, tensor.shape.clone());
+        let info = TensorInfo { dtype, shape, data_offsets: (start, offset) };
+        infos.push((tensor.name.clone(), info));
+    }
+    // Its own metadata would be written in a random order.
+    let names = serde_json::to_string(&Metadata::new(None, infos)?)?;
+    let metadata = serde_json::to_string(&metadata)?;
+    let names = names.trim_start_matches('{');
+    let comma = if names == "}" { "" } else { "," };
+    let mut header = format!("{{\"__metadata__\":{metadata}{comma}{names}").into_bytes();
+    let length = size_of::<u64>();
+    header.resize((length + header.len()).next_multiple_of(ALIGNMENT) - length, b' ');
+    Ok(header)
+}

@@ -1,0 +1,35 @@
+//! Progress bars: on the standard error, and only if that is a terminal.
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// The progress of work that is counted in bytes.
+pub(crate) struct Bar(ProgressBar);
+
+impl Bar {
+    /// A bar that is seen when something is shown.
+    pub(crate) fn new(what: &str) -> Self {
+        let template = "{msg} {bar:30} {binary_bytes} of {binary_total_bytes}, {eta} left";
+        // A faulty template would show up as a plainer bar, not as a failure.
+        let style =
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = ProgressBar::new(0).with_style(style);
+        bar.set_message(what.to_owned());
+        Self(bar)
+    }
+
+    /// Shows how much is done.
+    pub(crate) fn show(&self, done: usize, total: usize) {
+        self.0.set_length(total as u64);
+        self.0.set_position(done as u64);
+    }
+
+    /// Leaves the full bar.
+    pub(crate) fn finish(self) {
+        self.0.finish();
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn clear(self) {
+        self.0.finish_and_clear();
+    }
+}

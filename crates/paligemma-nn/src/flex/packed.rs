@@ -1,0 +1,31 @@
+//! Products with packed weights where they lie: in memory or in a mapped file.
+
+use burn::tensor::{Shape, TensorData};
+use burn_flex::FlexTensor;
+use paligemma_packed::PackedLayout;
+
+use super::{Float, Values, output};
+use crate::composed::packed::{indices, unpack};
+
+/// The bytes of a packed matrix, which no operation moves: they begin where the tensor does.
+fn bytes(packed: &FlexTensor) -> &[u8] {
+    packed.storage::<u8>()
+}
+
+pub(super) fn linear(
+    x: Float,
+    packed: &FlexTensor,
+    layout: PackedLayout,
+    bias: Option<Float>,
+) -> Float {
+    let (rows, dtype) = (x.layout().shape()[0], x.dtype());
+    let x = Values::new(x);
+    let bias = bias.map(Values::new);
+    let values = layout.linear(bytes(packed), x.get(), bias.as_ref().map(Values::get));
+    output(values, Shape::from([rows, layout.outputs]), dtype)
+}
+
+pub(super) fn rows(packed: &FlexTensor, layout: PackedLayout, ids: FlexTensor) -> Float {
+    let ids: TensorData = ids.into_data();
+    FlexTensor::from_data(unpack(bytes(packed), layout, indices(&ids)))
+}
