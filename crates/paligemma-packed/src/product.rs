@@ -32,6 +32,13 @@ impl Output {
         Self { pointer: out.as_mut_ptr().cast(), rows, columns }
     }
 
+    /// The element at a row and column.
+    #[inline(always)]
+    fn at(&self, row: usize, column: usize) -> *mut f32 {
+        assert!(row < self.rows && column < self.columns, "outside of the output");
+        self.pointer.wrapping_add(row * self.columns + column)
+    }
+
     /// Writes as many of `values` as there are columns from `column` on.
     #[inline(always)]
     #[expect(unsafe_code, reason = "see above")]
@@ -113,7 +120,7 @@ impl PackedLayout {
     /// Up to how many rows vectors are as fast as tiles, as measured. For 8 bits both give the
     /// same sums; otherwise vectors keep the activations more exactly, so they take what they can.
     fn few(&self) -> usize {
-        if self.format == PackedFormat::Int8 { 2 } else { FEW }
+        FEW
     }
 }
 
@@ -146,6 +153,14 @@ impl Product<'_> {
             *value += bias;
         }
         self.out.write(row, panel * LANES, &values);
+    }
+
+    /// Where the values of a row of a panel go, their bias, and how many there are.
+    #[inline(always)]
+    pub(crate) fn place(&self, row: usize, panel: usize) -> (*mut f32, &[f32], usize) {
+        let column = panel * LANES;
+        let count = LANES.min(self.layout.outputs - column);
+        (self.out.at(row, column), &self.bias[column..][..LANES], count)
     }
 
     /// The scales of an 8-bit panel.

@@ -313,8 +313,10 @@ impl Block<'_> {
         let all = group * 2 * PAIRS..((group + 1) * 2 * PAIRS).min(panels);
         let pairs = all.len().div_ceil(2);
         scratch.sums.resize(pairs * self.bands, [Sums([[0; LANES]; ROWS]); 4]);
-        for step in (0..self.tiles.steps).step_by(STEPS) {
-            let steps = STEPS.min(self.tiles.steps - step);
+        // Few rows stay near whole, and panels are then best read from end to end.
+        let most = if self.bands <= 2 { self.tiles.steps } else { STEPS };
+        for step in (0..self.tiles.steps).step_by(most) {
+            let steps = most.min(self.tiles.steps - step);
             for pair in 0..pairs {
                 let left = all.start + 2 * pair;
                 // A last panel without a neighbour is multiplied twice and written once.
@@ -369,23 +371,30 @@ impl Block<'_> {
         panels.map(|panel| product.panel(panel)[step * 1024..(step + steps) * 1024].as_ptr())
     }
 
-    /// Scales a tile's sums and writes those of the rows that there are.
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    /// Scales a tile's sums, adds the bias and writes the rows that there are.
+    #[target_feature(enable = "avx512f")]
     fn write(&self, sums: &Sums, first: usize, panel: usize) {
         let rows = self.product.rows.saturating_sub(first).min(ROWS);
-        let integer = self
-            .tiles
-            .scales
-            .as_ref()
-            .map(|units| (&units[first.min(units.len())..], self.product.int8_scales(panel)));
+        let units = self.tiles.scales.as_deref();
+        let scales = units.map(|_| self.product.int8_scales(panel));
         for (row, sums) in sums.0.iter().take(rows).enumerate() {
-            let values: [f32; LANES] = match &integer {
-                Some((units, scales)) => std::array::from_fn(|lane| {
-                    sums[lane] as i32 as f32 * (units[row] * scales[lane])
-                }),
-                None => sums.map(f32::from_bits),
-            };
-            self.product.write(first + row, panel, values);
+            let (place, bias, count) = self.product.place(first + row, panel);
+            // SAFETY: sums, scales and bias are sixteen numbers each; `count` numbers from `place`
+            // on are this thread's to write.
+            unsafe {
+                let bias = _mm512_loadu_ps(bias.as_ptr());
+                let values = match (units, &scales) {
+                    (Some(units), Some(scales)) => {
+                        let sums = _mm512_cvtepi32_ps(_mm512_loadu_si512(sums.as_ptr().cast()));
+                        let unit = _mm512_set1_ps(units[first + row]);
+                        let scales = _mm512_mul_ps(_mm512_loadu_ps(scales.as_ptr()), unit);
+                        _mm512_add_ps(_mm512_mul_ps(sums, scales), bias)
+                    }
+                    _ => _mm512_add_ps(_mm512_loadu_ps(sums.as_ptr().cast()), bias),
+                };
+                let mask = (u32::MAX >> (32 - count)) as u16;
+                _mm512_mask_storeu_ps(place, mask, values);
+            }
         }
     }
 }
