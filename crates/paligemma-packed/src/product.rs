@@ -9,7 +9,8 @@ use crate::isa::Isa;
 use crate::kernels::{self, few};
 use crate::layout::{LANES, PackedFormat, PackedLayout};
 
-/// Rows that a vector kernel takes at once.
+/// Rows that a vector kernel takes at once. Up to here tiles are no quicker, and vectors keep
+/// activations more exactly, except for 8 bits, where both give the same sums.
 pub(crate) const FEW: usize = 8;
 /// Products of a piece of work that is worth another thread.
 const PIECE: usize = 1 << 18;
@@ -102,7 +103,7 @@ impl PackedLayout {
         if length == 0 {
             return out;
         }
-        if isa == Isa::Amx && rows > self.few() {
+        if isa == Isa::Amx && rows > FEW {
             kernels::many(&product, x);
         } else {
             product.few(isa, x);
@@ -113,14 +114,6 @@ impl PackedLayout {
             out.set_len(length);
         }
         out
-    }
-}
-
-impl PackedLayout {
-    /// Up to how many rows vectors are as fast as tiles, as measured. For 8 bits both give the
-    /// same sums; otherwise vectors keep the activations more exactly, so they take what they can.
-    fn few(&self) -> usize {
-        FEW
     }
 }
 
