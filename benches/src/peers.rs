@@ -69,8 +69,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result {
     let values = subject::pixels(config.vision.image_size);
     fs::write(&pixels, values.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>())?;
 
-    let contestants = contestants(arguments, &scratch, &pixels)?;
+    // Before anything is built, whose load would be told as the machine's.
     let machine = machine::describe();
+    let contestants = contestants(arguments, &scratch, &pixels)?;
     let mut rows: Vec<Row> = contestants.iter().map(|c| Row::new(c.name, c.dtype)).collect();
     // In turns, so that a slow minute of the machine falls on all alike; the first round, which
     // also brings every file into the page cache, does not count.
@@ -98,9 +99,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result {
 
 /// The command as one would type it, without the places of one machine.
 fn described(arguments: &Arguments) -> String {
-    let Arguments { model, runs, threads, .. } = arguments;
+    let Arguments { model, runs, threads, tokens, .. } = arguments;
     let model = model.file_name().unwrap_or_default().to_string_lossy();
-    format!("cargo xtask bench-peers --model {model} --runs {runs} --threads {threads}")
+    format!(
+        "cargo xtask bench-peers --model {model} --runs {runs} --threads {threads} --tokens {tokens}"
+    )
 }
 
 impl Contestant {

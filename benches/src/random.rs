@@ -114,7 +114,7 @@ pub fn write(
     Ok(parameters)
 }
 
-/// The bytes of the weights that [`write`] writes.
+/// The bytes of the weights that [`write()`] writes.
 pub fn weight_bytes(config: &PaliGemmaConfig, format: Format) -> u64 {
     let tensors = tensors(config, (0, format), &|_| ());
     tensors.iter().map(|(_, tensor)| tensor.data_len() as u64).sum()

@@ -75,7 +75,7 @@ pub enum LoadError {
     },
     /// A packed tensor where floats, or another format, are needed.
     #[error(
-        "`{tensor}` in {} is packed as {format}: use it on the device flex, as {format} or auto",
+        "`{tensor}` in {} is packed as {format}: use it on the device flex, with the dtype auto",
         path.display()
     )]
     Packed {

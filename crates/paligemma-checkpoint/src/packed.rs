@@ -6,7 +6,7 @@ use std::path::Path;
 use burn::tensor::{AllocationProperty, Bytes as TensorBytes, DType, FloatDType, TensorData};
 use bytes::Bytes;
 use half::{bf16, f16};
-use paligemma_packed::{PackedFormat, PackedLayout, VERSION};
+use paligemma_packed::{MOST_INPUTS, PackedFormat, PackedLayout, VERSION};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Elements;
@@ -56,7 +56,8 @@ impl Packing {
         let &[outputs, inputs] = self.shapes.get(name)?;
         // Two numbers of a file may overflow when they are multiplied: no weight is below 4 bits.
         let possible = outputs.checked_mul(inputs).is_some_and(|numbers| numbers / 2 <= bytes)
-            && outputs.max(inputs) <= bytes;
+            && outputs.max(inputs) <= bytes
+            && inputs <= MOST_INPUTS;
         if !possible {
             return None;
         }
@@ -108,7 +109,7 @@ impl SourceTensor {
             source,
         })?;
         self.release();
-        Ok(shared(Bytes::from_owner(packed).slice(..layout.bytes())))
+        Ok(shared(Bytes::from_owner(packed)))
     }
 
     /// Numbers that are not packed, as `dtype`; if they had to be converted, the file's own are let

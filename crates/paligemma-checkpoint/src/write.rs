@@ -42,20 +42,22 @@ pub(crate) fn write(
     std::fs::create_dir_all(folder).map_err(failed)?;
     let weights = NamedTempFile::new_in(folder).map_err(failed)?;
     write_weights(&weights, tensors, metadata, &folder.join(WEIGHTS))?;
-    let mut files = vec![(weights, WEIGHTS)];
+    let mut files = Vec::with_capacity(others.len() + 1);
     for (name, contents) in others {
         let file = NamedTempFile::new_in(folder).map_err(failed)?;
         file.as_file().write_all(contents).map_err(failed)?;
-        files.push((file, name));
+        files.push((file, name.as_str()));
+    }
+    // Weights last: a folder is known by them.
+    files.push((weights, WEIGHTS));
+    for (file, _) in &files {
+        share(file.as_file()).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
     }
     for (file, name) in files {
         let path = folder.join(name);
-        let keep = || {
-            share(file.as_file())?;
-            file.as_file().sync_all()?;
-            file.persist(&path).map_err(|error| error.error)
-        };
-        keep().map_err(|source| SaveError::Write { path: path.clone(), source })?;
+        if let Err(error) = file.persist(&path) {
+            return Err(SaveError::Write { path, source: error.error });
+        }
     }
     Ok(())
 }

@@ -17,7 +17,9 @@ pub(crate) fn run(model: &ModelName, format: PackedFormat, folder: &Path) -> Res
     let checkpoint = place.checkpoint().map_err(ModelError::from)?;
     let convert =
         Convert { place: &place, config: &config, checkpoint: &checkpoint, format, folder };
-    DeviceSpec::Auto.run(convert).map_err(ModelError::from)?
+    // Matrices are packed on the CPU, so no GPU is opened unless the build has nothing else.
+    let device = DeviceSpec::Flex.resolve().unwrap_or(DeviceSpec::Auto);
+    device.run(convert).map_err(ModelError::from)?
 }
 
 /// Converts with the names and shapes of a model on any backend: nothing is computed.

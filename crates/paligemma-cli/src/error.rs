@@ -47,6 +47,9 @@ pub(crate) enum Error {
     /// A model cannot be converted.
     #[error(transparent)]
     Save(#[from] SaveError),
+    /// The environment asks for instructions that there are not.
+    #[error("{0}")]
+    Isa(String),
     /// The threads cannot be started.
     #[error("cannot start the threads: {0}; ask for fewer with --threads")]
     Threads(rayon::ThreadPoolBuildError),

@@ -36,6 +36,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
+use paligemma::Isa;
 
 use crate::error::Error;
 use crate::lowargs::LowArgs;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
 }
 
 fn run(plan: Plan) -> Result<(), Error> {
+    Isa::asked().map_err(Error::Isa)?;
     match plan {
         Plan::Answer { query, options } => answer::run(query, options),
         Plan::Detect { query, options, out } => detect::run(query, options, out.as_ref()),

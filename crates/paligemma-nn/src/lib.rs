@@ -36,6 +36,6 @@ pub use attention::attention;
 pub use backend::{AttentionGradients, NnBackend};
 pub use mask::{PrefixMask, TokenKind};
 pub use norm::{LayerNorm, RmsNorm};
-pub use paligemma_packed::{PackedFormat, PackedLayout, keep_freed_memory};
+pub use paligemma_packed::{Isa, PackedFormat, PackedLayout, keep_freed_memory};
 pub use projection::{Pack, PackedWeight, Projection, Weight};
 pub use rope::RotaryTable;

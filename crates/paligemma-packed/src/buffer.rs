@@ -15,7 +15,7 @@ impl PackedBuffer {
     /// # Errors
     /// If the system has none left.
     pub(crate) fn new(bytes: usize) -> io::Result<Self> {
-        let map = MmapMut::map_anon(bytes.max(1))?;
+        let map = MmapMut::map_anon(bytes)?;
         #[cfg(target_os = "linux")]
         {
             // Only advice: without it the memory serves as well, a little slower.

@@ -25,9 +25,18 @@ impl Isa {
     pub fn best() -> Self {
         static BEST: OnceLock<Isa> = OnceLock::new();
         *BEST.get_or_init(|| {
-            let asked = std::env::var(ISA_VARIABLE).ok().and_then(|name| name.parse().ok());
+            let asked = Self::asked().ok().flatten();
             asked.unwrap_or(Self::Amx).min(Self::detect())
         })
+    }
+
+    /// What `PALIGEMMA_ISA` names, if it is set.
+    ///
+    /// # Errors
+    /// If it names nothing that there is; [`Isa::best`] then takes no notice of it.
+    pub fn asked() -> Result<Option<Self>, String> {
+        let Ok(name) = std::env::var(ISA_VARIABLE) else { return Ok(None) };
+        name.parse().map(Some).map_err(|error| format!("{ISA_VARIABLE}: {error}"))
     }
 
     /// Everything up to what this machine has.

@@ -12,6 +12,9 @@ pub(crate) const GROUP: usize = 32;
 /// Bytes of [`STEP`] input channels of a 4-bit panel: weights, then two groups of f16 scales.
 pub(crate) const INT4_BLOCK: usize = STEP * LANES / 2 + 2 * LANES * 2;
 
+/// The most input channels: sums of as many products of 8 bits fit 32 bits.
+pub const MOST_INPUTS: usize = 1 << 16;
+
 /// How weights are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PackedFormat {

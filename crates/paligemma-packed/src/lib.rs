@@ -35,7 +35,7 @@ mod tests;
 
 pub use buffer::PackedBuffer;
 pub use isa::{ISA_VARIABLE, Isa};
-pub use layout::{PackedFormat, PackedLayout};
+pub use layout::{MOST_INPUTS, PackedFormat, PackedLayout};
 pub use memory::keep_freed_memory;
 pub use pack::PackError;
 

@@ -9,7 +9,7 @@ use crate::activations::{ROUNDER, quantize};
 use crate::buffer::PackedBuffer;
 #[cfg(target_arch = "x86_64")]
 use crate::isa::Isa;
-use crate::layout::{GROUP, INT4_BLOCK, LANES, PackedFormat, PackedLayout, STEP};
+use crate::layout::{GROUP, INT4_BLOCK, LANES, MOST_INPUTS, PackedFormat, PackedLayout, STEP};
 
 /// Why a matrix cannot be packed.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +26,12 @@ pub enum PackError {
         value: f32,
         /// The format.
         format: PackedFormat,
+    },
+    /// More input channels than sums of 8-bit products have room for.
+    #[error("{inputs} input channels are more than the {MOST_INPUTS} that a product takes")]
+    Inputs {
+        /// Input channels.
+        inputs: usize,
     },
     /// The system has no memory left.
     #[error("cannot get {bytes} bytes for packed weights: {source}")]
@@ -44,10 +50,13 @@ impl PackedLayout {
     /// # Errors
     /// If a weight is not finite or too large for the format, or if there is no memory.
     pub fn pack(&self, read: impl Fn(usize, &mut [f32]) + Sync) -> Result<PackedBuffer, PackError> {
+        if self.inputs > MOST_INPUTS {
+            return Err(PackError::Inputs { inputs: self.inputs });
+        }
         let bytes = self.bytes();
         let mut buffer =
             PackedBuffer::new(bytes).map_err(|source| PackError::Memory { bytes, source })?;
-        let panels = buffer.as_mut()[..bytes].par_chunks_exact_mut(self.panel_bytes().max(1));
+        let panels = buffer.as_mut().par_chunks_exact_mut(self.panel_bytes().max(1));
         panels.enumerate().try_for_each_init(
             || Rows::new(self),
             |rows, (panel, out)| {
@@ -268,9 +277,9 @@ fn encode(format: PackedFormat, values: &[f32], words: &mut [u32], scales: &mut 
     }
 }
 
-/// The bits of the nearest bfloat16, ties to even, of a finite number.
+/// The bits of the nearest bfloat16, ties to even, of a number.
 #[inline(always)]
-fn round_to_bf16(value: f32) -> u32 {
+pub(crate) fn round_to_bf16(value: f32) -> u32 {
     let bits = value.to_bits();
     bits.wrapping_add(0x7FFF + (bits >> 16 & 1)) >> 16
 }

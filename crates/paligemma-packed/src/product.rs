@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::activations::{FloatRows, Int8Rows};
 use crate::isa::Isa;
 use crate::kernels::{self, few};
-use crate::layout::{LANES, PackedFormat, PackedLayout};
+use crate::layout::{LANES, MOST_INPUTS, PackedFormat, PackedLayout};
 
 /// Rows that a vector kernel takes at once. Up to here tiles are no quicker, and vectors keep
 /// activations more exactly, except for 8 bits, where both give the same sums.
@@ -44,11 +44,9 @@ impl Output {
     #[inline(always)]
     #[expect(unsafe_code, reason = "see above")]
     pub(crate) fn write(&self, row: usize, column: usize, values: &[f32; LANES]) {
-        let count = LANES.min(self.columns - column);
-        assert!(row < self.rows, "the output has {} rows", self.rows);
+        let (at, count) = (self.at(row, column), LANES.min(self.columns - column));
         // SAFETY: row and columns lie inside the slice; no other thread writes these columns.
         unsafe {
-            let at = self.pointer.add(row * self.columns + column);
             // A constant length is one store.
             if count == LANES {
                 at.cast::<[f32; LANES]>().write_unaligned(*values);
@@ -86,6 +84,7 @@ impl PackedLayout {
         bias: Option<&[f32]>,
     ) -> Vec<f32> {
         let rows = x.len() / self.inputs.max(1);
+        assert!(self.inputs <= MOST_INPUTS, "sums of so many products may not fit");
         assert_eq!(packed.len(), self.bytes(), "the packed matrix has another layout");
         assert_eq!(rows * self.inputs, x.len(), "the activations have another width");
         assert!(bias.is_none_or(|bias| bias.len() == self.outputs), "the bias has another length");
@@ -148,6 +147,7 @@ impl Product<'_> {
         self.out.write(row, panel * LANES, &values);
     }
 
+    #[cfg(target_arch = "x86_64")]
     /// Where the values of a row of a panel go, their bias, and how many there are.
     #[inline(always)]
     pub(crate) fn place(&self, row: usize, panel: usize) -> (*mut f32, &[f32], usize) {

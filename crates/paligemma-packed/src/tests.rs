@@ -111,6 +111,39 @@ fn products_equal_the_reference_on_every_instruction_set() {
 }
 
 #[test]
+fn what_is_not_finite_stays_so_in_its_row_and_touches_no_other() {
+    for format in FORMATS {
+        for rows in [2, 9, 40] {
+            let case = Case::new(format, [rows, 50, 200]);
+            let packed = case.pack();
+            for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                let mut x = case.x.clone();
+                x[200 + 77] = bad;
+                for isa in Isa::all() {
+                    let run = |x: &[f32]| case.layout.linear_with(isa, packed.as_ref(), x, None);
+                    let (clean, out) = (run(&case.x), run(&x));
+                    assert!(out[50..100].iter().all(|value| !value.is_finite()), "{format} {isa}");
+                    assert_eq!((&out[..50], &out[100..]), (&clean[..50], &clean[100..]));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn groups_of_tiny_weights_become_nothing_in_4_bits() {
+    let layout = PackedLayout { format: PackedFormat::Int4, outputs: 1, inputs: 32 };
+    for size in [1e-4, 1e-6, 2e-7, 1e-8] {
+        let packed = layout.pack(|_, out| out.fill(size)).unwrap();
+        let mut row = [0.0; 32];
+        layout.row(packed.as_ref(), 0, &mut row);
+        // Half a step of 16 levels, or what f16 cannot tell from nothing.
+        let most = (size / 14.0).max(2.5e-7);
+        assert!(row.iter().all(|value| (value - size).abs() <= most), "{size}: {row:?}");
+    }
+}
+
+#[test]
 fn instruction_sets_agree_on_few_rows() {
     for format in FORMATS {
         let case = Case::new(format, [5, 70, 900]);
@@ -200,7 +233,7 @@ proptest! {
         prop_assert_eq!(layout.bytes() % 64, 0);
         let mut row = vec![0.0; inputs];
         for output in 0..outputs {
-            layout.row(&packed.as_ref()[..layout.bytes()], output, &mut row);
+            layout.row(packed.as_ref(), output, &mut row);
             prop_assert!(row.iter().all(|value| (value - output as f32).abs() <= 0.01 * output as f32));
         }
     }

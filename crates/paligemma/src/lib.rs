@@ -33,7 +33,7 @@ pub use engine::{Dtype, Storage};
 pub use error::Error;
 pub use generation::{Answer, FinishReason, Options, Request, Scene, Stream, Usage};
 pub use model::{Model, Projector};
-pub use paligemma_nn::{NnBackend, PackedFormat, keep_freed_memory};
+pub use paligemma_nn::{Isa, NnBackend, PackedFormat, keep_freed_memory};
 pub use paligemma_processor::image;
 pub use pipeline::{Candidate, PaliGemma};
 pub use sampling::Sampling;

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use paligemma::pocket;
 
-use crate::support::{Desk, header, json, pocket_files, pocket_folder, prints, refuses};
+use crate::support::{
+    Desk, assert_one_error, header, json, paligemma, pocket_files, pocket_folder, prints, refuses,
+};
 
 const FORMATS: [&str; 3] = ["bf16", "int8", "int4"];
 const QUERY: &str = "language_model.model.layers.1.self_attn.q_proj.weight";
@@ -46,6 +48,22 @@ fn a_converted_model_answers_as_one_that_is_packed_when_loaded() {
     prints(&["convert", "--model", model, "--dtype", "int4", "--out", again]);
     let weights = |folder: &str| fs::read(Path::new(folder).join("model.safetensors")).unwrap();
     assert!(weights(again) == weights(out));
+}
+
+#[test]
+fn instructions_are_held_down_by_name() {
+    let desk = Desk::new();
+    let caption = |isa: &str| {
+        let mut command = paligemma();
+        command.args(["caption", &desk.scene(), "--dtype", "int8"]).env("PALIGEMMA_ISA", isa);
+        command.output().unwrap()
+    };
+    let best = prints(&["caption", &desk.scene(), "--dtype", "int8"]);
+    for isa in ["plain", "avx2", "avx512", "amx"] {
+        assert_eq!(String::from_utf8(caption(isa).stdout).unwrap(), best, "{isa}");
+    }
+    let parts = ["PALIGEMMA_ISA", "avx-512", "use plain, avx2, avx512 or amx"];
+    assert_one_error(&caption("avx-512"), &parts);
 }
 
 #[test]

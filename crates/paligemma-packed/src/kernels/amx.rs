@@ -9,12 +9,13 @@
 
 use std::arch::asm;
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
 use crate::activations::quantize;
 use crate::layout::{GROUP, INT4_BLOCK, LANES, PackedFormat, STEP};
-use crate::pack::int4_scale;
+use crate::pack::{int4_scale, round_to_bf16};
 use crate::product::Product;
 
 /// Rows of a tile; each has 64 bytes.
@@ -23,8 +24,10 @@ const ROWS: usize = 16;
 const BANDS: usize = 9;
 /// Tiles along the input channels that are multiplied with what is in the cache.
 const STEPS: usize = 16;
-/// Pairs of panels that a thread takes at a time.
+/// Pairs of panels that a thread takes at a time, at most.
 const PAIRS: usize = 8;
+/// Pieces of work for each thread, at least, so that none waits long for the last.
+const PIECES: usize = 4;
 
 /// 64 bytes: a row of a tile.
 #[derive(Clone, Copy)]
@@ -128,13 +131,11 @@ fn raw(lines: &mut [Line]) -> &mut [[u8; 64]] {
     unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len()) }
 }
 
-/// To the nearest bfloat16, ties to even; values are finite or become what they were.
+/// To the nearest bfloat16; what is not a number stays none.
 #[inline(always)]
 fn round(x: &[f32], out: &mut [u16]) {
     for (value, out) in x.iter().zip(out) {
-        let bits = value.to_bits();
-        let nearest = bits.wrapping_add(0x7FFF + (bits >> 16 & 1)) >> 16;
-        *out = if value.is_nan() { 0x7FC0 } else { nearest as u16 };
+        *out = if value.is_nan() { 0x7FC0 } else { round_to_bf16(*value) as u16 };
     }
 }
 
@@ -175,61 +176,18 @@ struct Operands {
     next: *const u8,
 }
 
-/// Fills the four tiles of sums, with zeros the first time.
-///
-/// # Safety
-/// A [`TileSession`] is open on this thread.
-unsafe fn load(sums: &[Sums; 4], first: bool) {
-    // SAFETY: the caller's; the sums are four tiles one after the other.
-    unsafe {
-        if first {
-            asm!(
-                "tilezero tmm0",
-                "tilezero tmm1",
-                "tilezero tmm2",
-                "tilezero tmm3",
-                options(nostack, nomem)
-            );
-        } else {
-            asm!(
-                "tileloadd tmm0, [{at} + {stride}]",
-                "tileloadd tmm1, [{at} + {stride} + 1024]",
-                "tileloadd tmm2, [{at} + {stride} + 2048]",
-                "tileloadd tmm3, [{at} + {stride} + 3072]",
-                at = in(reg) sums.as_ptr(), stride = in(reg) 64_usize,
-                options(nostack, readonly),
-            );
-        }
-    }
-}
-
-/// Keeps the four tiles of sums.
-///
-/// # Safety
-/// A [`TileSession`] is open on this thread.
-unsafe fn store(sums: &mut [Sums; 4]) {
-    // SAFETY: the caller's; the sums are four tiles one after the other.
-    unsafe {
-        asm!(
-            "tilestored [{at} + {stride}], tmm0",
-            "tilestored [{at} + {stride} + 1024], tmm1",
-            "tilestored [{at} + {stride} + 2048], tmm2",
-            "tilestored [{at} + {stride} + 3072], tmm3",
-            at = in(reg) sums.as_mut_ptr(), stride = in(reg) 64_usize,
-            options(nostack),
-        );
-    }
-}
-
-/// Adds the products of the operands to the four tiles of sums. The compiler has no use for tile
-/// registers, so they keep their values from [`load`] to [`store`].
+/// Adds the products of the operands to four tiles of sums.
 ///
 /// # Safety
 /// The operands are as long as they say; a [`TileSession`] is open on this thread.
-unsafe fn multiply(kind: Kind, operands: &Operands) {
+unsafe fn multiply(kind: Kind, operands: &Operands, sums: &mut [Sums; 4]) {
     macro_rules! multiply {
         ($product:literal) => {
             asm!(
+                "tileloadd tmm0, [{sums} + {stride}]",
+                "tileloadd tmm1, [{sums} + {stride} + 1024]",
+                "tileloadd tmm2, [{sums} + {stride} + 2048]",
+                "tileloadd tmm3, [{sums} + {stride} + 3072]",
                 "2:",
                 "prefetcht1 [{next}]",
                 "prefetcht1 [{next} + 64]",
@@ -250,18 +208,24 @@ unsafe fn multiply(kind: Kind, operands: &Operands) {
                 "add {next}, 256",
                 "dec {steps}",
                 "jnz 2b",
+                "tilestored [{sums} + {stride}], tmm0",
+                "tilestored [{sums} + {stride} + 1024], tmm1",
+                "tilestored [{sums} + {stride} + 2048], tmm2",
+                "tilestored [{sums} + {stride} + 3072], tmm3",
                 a = inout(reg) operands.rows[0] => _,
                 b = inout(reg) operands.rows[1] => _,
                 c = inout(reg) operands.panels[0] => _,
                 d = inout(reg) operands.panels[1] => _,
                 steps = inout(reg) operands.steps => _,
                 next = inout(reg) operands.next => _,
+                sums = in(reg) sums.as_mut_ptr(),
                 stride = in(reg) 64_usize,
-                options(nostack, readonly),
+                options(nostack),
             )
         };
     }
-    // SAFETY: the caller's; fetching ahead touches no memory, whatever the address.
+    // SAFETY: the caller's; the sums are four tiles one after the other; fetching ahead touches no
+    // memory, whatever the address. The compiler knows no use for tile registers.
     unsafe {
         match kind {
             Kind::Int8 => multiply!("tdpbssd"),
@@ -278,14 +242,17 @@ pub(crate) fn linear(product: &Product<'_>, x: &[f32]) {
         PackedFormat::Bf16 | PackedFormat::Int4 => Kind::Bf16,
     };
     let tiles = Tiles::new(kind, x, product.layout.inputs);
-    let groups = product.layout.panels().div_ceil(2 * PAIRS);
+    let panels = product.layout.panels();
+    let pairs = (panels / (2 * PIECES * rayon::current_num_threads())).clamp(1, PAIRS);
+    let groups = panels.div_ceil(2 * pairs);
     (0..groups).into_par_iter().for_each_init(Scratch::default, |scratch, group| {
         let _session = TileSession::new();
         let bands = product.rows.div_ceil(2 * ROWS);
         for first in (0..bands).step_by(BANDS) {
             let work =
                 Block { product, tiles: &tiles, kind, first, bands: BANDS.min(bands - first) };
-            work.run(group, scratch);
+            let all = group * 2 * pairs..((group + 1) * 2 * pairs).min(panels);
+            work.run(all, scratch);
         }
     });
 }
@@ -308,10 +275,10 @@ struct Block<'a> {
 }
 
 impl Block<'_> {
-    fn run(&self, group: usize, scratch: &mut Scratch) {
-        let panels = self.product.layout.panels();
-        let all = group * 2 * PAIRS..((group + 1) * 2 * PAIRS).min(panels);
+    /// Computes the panels in `all`.
+    fn run(&self, all: Range<usize>, scratch: &mut Scratch) {
         let pairs = all.len().div_ceil(2);
+        scratch.sums.clear();
         scratch.sums.resize(pairs * self.bands, [Sums([[0; LANES]; ROWS]); 4]);
         // Few rows stay near whole, and panels are then best read from end to end.
         let most = if self.bands <= 2 { self.tiles.steps } else { STEPS };
@@ -320,18 +287,16 @@ impl Block<'_> {
             for pair in 0..pairs {
                 let left = all.start + 2 * pair;
                 // A last panel without a neighbour is multiplied twice and written once.
-                let both = [left, (left + 1).min(panels - 1)];
+                let both = [left, (left + 1).min(all.end - 1)];
                 let panels = self.panels(both, step, steps, &mut scratch.unpacked);
-                let next = panels[1].wrapping_add(self.product.layout.panel_bytes());
+                let next = self.next(both[1] + 1, step);
                 for band in 0..self.bands {
                     let rows = [0, 1].map(|i| self.tiles.band(2 * (self.first + band) + i, step));
                     let next = next.wrapping_add(256 * band * steps);
                     let sums = &mut scratch.sums[pair * self.bands + band];
                     // SAFETY: bands and panels go on for `steps` tiles; `linear` opened a session.
                     unsafe {
-                        load(sums, step == 0);
-                        multiply(self.kind, &Operands { rows, panels, steps, next });
-                        store(sums);
+                        multiply(self.kind, &Operands { rows, panels, steps, next }, sums);
                     }
                 }
             }
@@ -347,6 +312,16 @@ impl Block<'_> {
                 }
             }
         }
+    }
+
+    /// Where a panel goes on at a step, if there is such a panel.
+    fn next(&self, panel: usize, step: usize) -> *const u8 {
+        let offset = match self.product.layout.format {
+            PackedFormat::Int4 => step / 2 * INT4_BLOCK,
+            PackedFormat::Bf16 | PackedFormat::Int8 => step * 1024,
+        };
+        let start = panel * self.product.layout.panel_bytes() + offset;
+        self.product.packed.as_ptr().wrapping_add(start)
     }
 
     /// Where `steps` tiles of two panels begin.

@@ -45,7 +45,7 @@ macro_rules! by_isa {
             #[expect(unsafe_code, reason = "instructions of the machine")]
             // SAFETY: `Isa` names only what the machine was found to have.
             Isa::Avx2 => unsafe { avx2::$kernel::<$rows>($($argument),*) },
-            _ => plain::$kernel::<$rows, false>($($argument),*),
+            _ => plain::$kernel::<$rows, { cfg!(target_arch = "aarch64") }>($($argument),*),
         }
     };
 }

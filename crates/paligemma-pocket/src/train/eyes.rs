@@ -132,7 +132,7 @@ pub(crate) fn teach(run: &RunDirectory, state: State) -> Result<State> {
         eyes = optimizer.step(eyes, loss.backward(), SCHEDULE.factor(step));
         if (step + 1) % 50 == 0 {
             let pixels = place.into_scalar() * SIDE as f32;
-            let rate = (step + 1) as f64 * 48.0 / started.elapsed().as_secs_f64();
+            let rate = ((step + 1) * batch.scenes.len()) as f64 / started.elapsed().as_secs_f64();
             println!(
                 "eyes {:5}/{}: class {:.4}, box {pixels:5.2} px, location {:.3}, letter {:.3}, {rate:.0} pictures/s",
                 step + 1,
