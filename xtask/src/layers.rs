@@ -43,18 +43,7 @@ const LAYERS: &[Layer] = &[
         ],
         &[],
     ),
-    layer(
-        "paligemma-train",
-        &[
-            "paligemma",
-            "paligemma-checkpoint",
-            "paligemma-gemma",
-            "paligemma-nn",
-            "paligemma-processor",
-            "paligemma-siglip",
-        ],
-        &[],
-    ),
+    layer("paligemma-train", &["paligemma", "paligemma-nn"], &[]),
     layer(
         "paligemma-pocket",
         &[

@@ -1,21 +1,26 @@
 //! Activations as a product reads them.
 
+use std::borrow::Cow;
+
 use crate::layout::{GROUP, STEP};
 
-/// Rows of f32, padded with zeros.
-pub(crate) struct FloatRows {
-    pub(crate) values: Vec<f32>,
-    pub(crate) depth: usize,
+/// Rows of f32, padded with zeros where they need it.
+pub(crate) struct FloatRows<'a> {
+    values: Cow<'a, [f32]>,
+    depth: usize,
 }
 
-impl FloatRows {
-    pub(crate) fn new(x: &[f32], inputs: usize) -> Self {
+impl<'a> FloatRows<'a> {
+    pub(crate) fn new(x: &'a [f32], inputs: usize) -> Self {
         let depth = inputs.next_multiple_of(STEP);
+        if depth == inputs {
+            return Self { values: Cow::Borrowed(x), depth };
+        }
         let mut values = vec![0.0; x.len() / inputs * depth];
         for (row, out) in x.chunks_exact(inputs).zip(values.chunks_exact_mut(depth)) {
             out[..inputs].copy_from_slice(row);
         }
-        Self { values, depth }
+        Self { values: Cow::Owned(values), depth }
     }
 
     pub(crate) fn row(&self, row: usize) -> &[f32] {

@@ -112,7 +112,7 @@ impl PackedLayout {
                 }
             }
             PackedFormat::Int8 => {
-                let scale = int8_scale(panel, self.depth(), lane);
+                let scale = int8_scales(panel)[lane];
                 for (k, out) in out.iter_mut().enumerate() {
                     let at = k / 4 * 4 * LANES + lane * 4 + k % 4;
                     *out = f32::from(panel[at] as i8) * scale;
@@ -128,10 +128,9 @@ impl PackedLayout {
     }
 }
 
-/// The scale of an output channel of an 8-bit panel.
-fn int8_scale(panel: &[u8], depth: usize, lane: usize) -> f32 {
-    let at = depth * LANES + 4 * lane;
-    f32::from_le_bytes([panel[at], panel[at + 1], panel[at + 2], panel[at + 3]])
+/// The scales of an 8-bit panel, which end it.
+pub(crate) fn int8_scales(panel: &[u8]) -> [f32; LANES] {
+    bytemuck::pod_read_unaligned(&panel[panel.len() - 4 * LANES..])
 }
 
 /// The scale of a group of a 4-bit block.

@@ -8,6 +8,7 @@ use crate::activations::{FloatRows, Int8Rows};
 use crate::isa::Isa;
 use crate::kernels::{self, few};
 use crate::layout::{LANES, MOST_INPUTS, PackedFormat, PackedLayout};
+use crate::pack::int8_scales;
 
 /// Rows that a vector kernel takes at once. Up to here tiles are no quicker, and vectors keep
 /// activations more exactly, except for 8 bits, where both give the same sums.
@@ -156,12 +157,6 @@ impl Product<'_> {
         (self.out.at(row, column), &self.bias[column..][..LANES], count)
     }
 
-    /// The scales of an 8-bit panel.
-    pub(crate) fn int8_scales(&self, panel: usize) -> [f32; LANES] {
-        let scales = &self.panel(panel)[self.layout.depth() * LANES..];
-        bytemuck::pod_read_unaligned::<[f32; LANES]>(&scales[..4 * LANES])
-    }
-
     /// Runs `work` for every panel, on as many threads as the work is worth.
     fn each_panel(&self, work: impl Fn(usize) + Send + Sync) {
         let panels = self.layout.panels();
@@ -194,7 +189,7 @@ impl Product<'_> {
             PackedFormat::Int8 => {
                 let x = Int8Rows::new(x, inputs);
                 self.each_panel(|panel| {
-                    let scales = self.int8_scales(panel);
+                    let scales = int8_scales(self.panel(panel));
                     self.each_chunk(|first, count| {
                         let rows = |row| (x.row(first + row), x.sums[first + row]);
                         let weights = &self.panel(panel)[..self.layout.depth() * LANES];

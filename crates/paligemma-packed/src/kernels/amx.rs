@@ -15,7 +15,7 @@ use rayon::prelude::*;
 
 use crate::activations::quantize;
 use crate::layout::{GROUP, INT4_BLOCK, LANES, PackedFormat, STEP};
-use crate::pack::{int4_scale, round_to_bf16};
+use crate::pack::{int4_scale, int8_scales, round_to_bf16};
 use crate::product::Product;
 
 /// Rows of a tile; each has 64 bytes.
@@ -351,7 +351,7 @@ impl Block<'_> {
     fn write(&self, sums: &Sums, first: usize, panel: usize) {
         let rows = self.product.rows.saturating_sub(first).min(ROWS);
         let units = self.tiles.scales.as_deref();
-        let scales = units.map(|_| self.product.int8_scales(panel));
+        let scales = units.map(|_| int8_scales(self.product.panel(panel)));
         for (row, sums) in sums.0.iter().take(rows).enumerate() {
             let (place, bias, count) = self.product.place(first + row, panel);
             // SAFETY: sums, scales and bias are sixteen numbers each; `count` numbers from `place`
