@@ -17,13 +17,6 @@ pub struct Rows<'a> {
     pub count: usize,
 }
 
-impl<'a> Rows<'a> {
-    /// The first `width` channels of a row.
-    pub(crate) fn row(&self, row: usize, width: usize) -> &'a [f32] {
-        &self.values[row * self.stride..][..width]
-    }
-}
-
 /// Keys and values of one head as matrix tiles, in bfloat16; sums and softmax are f32.
 pub struct TileKeys {
     #[cfg(target_arch = "x86_64")]

@@ -132,14 +132,13 @@ impl PackedLayout {
             bias: padded(bias.unwrap_or(&[]), self.panels() * LANES),
             out: Output::new(&mut out.spare_capacity_mut()[..length], self.outputs),
             rows,
-            activation,
         };
         if length == 0 {
             return out;
         }
         let tiles = isa == Isa::Amx && rows > FEW;
         if tiles {
-            kernels::many(&product, x);
+            kernels::many(&product, x, activation);
         } else {
             product.few(isa, x);
         }
@@ -169,8 +168,6 @@ pub(crate) struct Product<'a> {
     bias: Vec<f32>,
     out: Output,
     pub(crate) rows: usize,
-    /// Applied by tiles as they write; vectors leave it to the end.
-    pub(crate) activation: Activation,
 }
 
 impl Product<'_> {
@@ -229,11 +226,12 @@ impl Product<'_> {
             PackedFormat::Int8 => {
                 let x = Int8Rows::new(x, inputs);
                 self.each_panel(|panel| {
-                    let scales = int8_scales(self.panel(panel));
                     self.each_chunk(|first, count| {
                         let rows = |row| (x.row(first + row), x.sums[first + row]);
                         let weights = &self.panel(panel)[..self.layout.depth() * LANES];
                         let sums = few::int8(isa, count, rows, weights);
+                        // Read after the weights before them, which fetch them on their way.
+                        let scales = int8_scales(self.panel(panel));
                         for (row, sums) in sums.into_iter().take(count).enumerate() {
                             let unit = x.scales[first + row];
                             let values =

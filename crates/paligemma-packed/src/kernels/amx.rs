@@ -1,18 +1,21 @@
 //! Products with many rows, on matrix tiles.
 //!
 //! Tiles of activations are laid out once per product. A thread takes eight pairs of panels at a
-//! time; rows and input channels are cut so that what it reads again stays near: two panels of 1024
+//! time; rows and input channels are cut so that what it reads again stays near: two panels of 768
 //! bytes a row in the first cache, 288 rows of them in the second. What comes next is fetched
 //! meanwhile.
 #![expect(unsafe_code, reason = "instructions of the machine")]
 #![allow(clippy::wildcard_imports, reason = "the vendor's names, known by their beginning")]
 
 use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::tiles::{Kind, Line, Operands, ROWS, Sums, TileSession, ZEROS, multiply, round, words};
+use super::tiles::{
+    FETCHED, Kind, Line, Operands, ROWS, Sums, TileSession, ZEROS, multiply, round, words,
+};
 use crate::activations::quantize;
 use crate::layout::{GROUP, INT4_BLOCK, LANES, PackedFormat, STEP};
 use crate::math::tanh_gelu;
@@ -22,7 +25,7 @@ use crate::product::{Activation, Product};
 /// Pairs of tiles of rows that are multiplied with what is in the cache.
 const BANDS: usize = 9;
 /// Tiles along the input channels that are multiplied with what is in the cache.
-const STEPS: usize = 16;
+const STEPS: usize = 12;
 /// Pairs of panels that a thread takes at a time, at most.
 const PAIRS: usize = 8;
 /// Pieces of work for each thread, at least, so that none waits long for the last.
@@ -43,16 +46,21 @@ impl Tiles {
         let bytes = if kind == Kind::Int8 { depth } else { 2 * depth };
         let (rows, steps) = (x.len() / inputs, bytes / 64);
         // An even number of tiles of rows, since two are multiplied at once.
-        let mut lines = vec![ZEROS; rows.next_multiple_of(2 * ROWS) * steps];
-        let mut scales = vec![1.0; rows];
-        lines
+        let count = rows.next_multiple_of(2 * ROWS) * steps;
+        // Not filled with zeros first, which would cost as much as writing them.
+        let mut lines = Vec::with_capacity(count);
+        let mut scales = vec![1.0; rows.next_multiple_of(2 * ROWS)];
+        lines.spare_capacity_mut()[..count]
             .par_chunks_mut(ROWS * steps)
-            .zip(x.par_chunks(ROWS * inputs))
             .zip(scales.par_chunks_mut(ROWS))
-            .for_each(|((lines, x), scales)| {
+            .enumerate()
+            .for_each(|(i, (lines, scales))| {
+                let x = &x[(i * ROWS).min(rows) * inputs..((i + 1) * ROWS).min(rows) * inputs];
                 // SAFETY: machines with tiles have these vectors.
                 unsafe { band(kind, x, inputs, lines, scales) }
             });
+        // SAFETY: `band` writes every line of its band.
+        unsafe { lines.set_len(count) };
         Self { lines, scales: (kind == Kind::Int8).then_some(scales), steps }
     }
 
@@ -61,9 +69,9 @@ impl Tiles {
     }
 }
 
-/// Up to sixteen rows into a band of tiles.
+/// Up to sixteen rows into a band of tiles, which is written whole.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-fn band(kind: Kind, x: &[f32], inputs: usize, lines: &mut [Line], scales: &mut [f32]) {
+fn band(kind: Kind, x: &[f32], inputs: usize, lines: &mut [MaybeUninit<Line>], scales: &mut [f32]) {
     let mut scratch = vec![ZEROS; lines.len() / ROWS];
     for (row, x) in x.chunks_exact(inputs).enumerate() {
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(words(&mut scratch));
@@ -72,19 +80,25 @@ fn band(kind: Kind, x: &[f32], inputs: usize, lines: &mut [Line], scales: &mut [
             Kind::Bf16 => round(x, bytemuck::cast_slice_mut(bytes)),
         }
         for (line, tile) in scratch.iter().zip(lines.chunks_exact_mut(ROWS)) {
-            tile[row] = *line;
+            tile[row].write(*line);
+        }
+    }
+    for tile in lines.chunks_exact_mut(ROWS) {
+        for missing in &mut tile[x.len() / inputs..] {
+            missing.write(ZEROS);
         }
     }
 }
 
-/// `x W^T + b` for any number of rows.
-pub(crate) fn linear(product: &Product<'_>, x: &[f32]) {
+/// `activation(x W^T + b)` for any number of rows.
+pub(crate) fn linear(product: &Product<'_>, x: &[f32], activation: Activation) {
     let kind = match product.layout.format {
         PackedFormat::Int8 => Kind::Int8,
         // 4-bit panels become bfloat16 ones on their way into the cache.
         PackedFormat::Bf16 | PackedFormat::Int4 => Kind::Bf16,
     };
     let tiles = Tiles::new(kind, x, product.layout.inputs);
+    let block = Block { product, tiles: &tiles, kind, activation, first: 0, bands: 1 };
     let panels = product.layout.panels();
     let pairs = (panels / (2 * PIECES * rayon::current_num_threads())).clamp(1, PAIRS);
     let groups = panels.div_ceil(2 * pairs);
@@ -92,10 +106,8 @@ pub(crate) fn linear(product: &Product<'_>, x: &[f32]) {
         let _session = TileSession::new();
         let bands = product.rows.div_ceil(2 * ROWS);
         for first in (0..bands).step_by(BANDS) {
-            let work =
-                Block { product, tiles: &tiles, kind, first, bands: BANDS.min(bands - first) };
             let all = group * 2 * pairs..((group + 1) * 2 * pairs).min(panels);
-            work.run(all, scratch);
+            Block { first, bands: BANDS.min(bands - first), ..block }.run(all, scratch);
         }
     });
 }
@@ -108,10 +120,12 @@ struct Scratch {
 }
 
 /// Some bands of rows times a group of panels.
+#[derive(Clone, Copy)]
 struct Block<'a> {
     product: &'a Product<'a>,
     tiles: &'a Tiles,
     kind: Kind,
+    activation: Activation,
     /// The first pair of bands, and how many.
     first: usize,
     bands: usize,
@@ -121,10 +135,13 @@ impl Block<'_> {
     /// Computes the panels in `all`.
     fn run(&self, all: Range<usize>, scratch: &mut Scratch) {
         let pairs = all.len().div_ceil(2);
-        scratch.sums.clear();
-        scratch.sums.resize(pairs * self.bands, [Sums::ZEROS; 4]);
+        if scratch.sums.len() < pairs * self.bands {
+            scratch.sums.resize(pairs * self.bands, [Sums::ZEROS; 4]);
+        }
         // Few rows stay near whole, and panels are then best read from end to end.
-        let most = if self.bands <= 2 { self.tiles.steps } else { STEPS };
+        let passes = if self.bands <= 2 { 1 } else { self.tiles.steps.div_ceil(STEPS) };
+        // 4-bit blocks are two steps.
+        let most = self.tiles.steps.div_ceil(passes).next_multiple_of(2);
         for step in (0..self.tiles.steps).step_by(most) {
             let steps = most.min(self.tiles.steps - step);
             for pair in 0..pairs {
@@ -132,34 +149,38 @@ impl Block<'_> {
                 // A last panel without a neighbour is multiplied twice and written once.
                 let both = [left, (left + 1).min(all.end - 1)];
                 let panels = self.panels(both, step, steps, &mut scratch.unpacked);
-                let next = self.next(both[1] + 1, step);
+                let next =
+                    if pair + 1 < pairs { (left + 2, step) } else { (all.start, step + most) };
                 for band in 0..self.bands {
                     let rows = [0, 1].map(|i| self.tiles.band(2 * (self.first + band) + i, step));
-                    let next = next.wrapping_add(256 * band * steps);
+                    let next = self.next(next, steps, band).unwrap_or(rows[0].cast());
                     let sums = &mut scratch.sums[pair * self.bands + band];
-                    // SAFETY: bands and panels go on for `steps` tiles; `linear` opened a session.
+                    let operands = Operands { rows, panels, steps, next };
+                    // SAFETY: bands and panels go on for `steps` tiles; `linear` opened a session;
+                    // machines with tiles have the vectors.
                     unsafe {
-                        multiply(self.kind, &Operands { rows, panels, steps, next }, sums);
+                        multiply(self.kind, &operands, sums, step == 0);
+                        if step + steps == self.tiles.steps {
+                            let row = (self.first + band) * 2 * ROWS;
+                            self.write(sums, row, left, (all.end - left).min(2));
+                        }
                     }
                 }
             }
         }
-        for (index, sums) in scratch.sums.iter().enumerate() {
-            let left = all.start + 2 * (index / self.bands);
-            let row = (self.first + index % self.bands) * 2 * ROWS;
-            // SAFETY: machines with tiles have these vectors.
-            unsafe { self.write(sums, row, left, (all.end - left).min(2)) };
-        }
     }
 
-    /// Where a panel goes on at a step, if there is such a panel.
-    fn next(&self, panel: usize, step: usize) -> *const u8 {
-        let offset = match self.product.layout.format {
-            PackedFormat::Int4 => step / 2 * INT4_BLOCK,
-            PackedFormat::Bf16 | PackedFormat::Int8 => step * 1024,
+    /// What a band is to fetch of the pair of panels that comes next, given its first panel and
+    /// step; none if the bands before it have fetched all.
+    fn next(&self, (left, step): (usize, usize), steps: usize, band: usize) -> Option<*const u8> {
+        let step_bytes = match self.product.layout.format {
+            PackedFormat::Int4 => INT4_BLOCK / 2,
+            PackedFormat::Bf16 | PackedFormat::Int8 => 1024,
         };
-        let start = panel * self.product.layout.panel_bytes() + offset;
-        self.product.packed.as_ptr().wrapping_add(start)
+        let (offset, bytes) = (FETCHED * band * steps, step_bytes * steps);
+        let (panel, offset) = (left + offset / bytes, offset % bytes);
+        let start = panel * self.product.layout.panel_bytes() + step * step_bytes + offset;
+        (panel < left + 2).then(|| self.product.packed.as_ptr().wrapping_add(start))
     }
 
     /// Where `steps` tiles of two panels begin.
@@ -212,10 +233,14 @@ impl Block<'_> {
                         }
                         None => _mm512_add_ps(_mm512_loadu_ps(sums.as_ptr()), bias),
                     };
-                    if product.activation == Activation::TanhGelu {
+                    if self.activation == Activation::TanhGelu {
                         let mut numbers = [0.0_f32; LANES];
                         _mm512_storeu_ps(numbers.as_mut_ptr(), values);
-                        values = _mm512_loadu_ps(numbers.map(tanh_gelu).as_ptr());
+                        // Not `map`, which may not be inlined into this function's vectors.
+                        for number in &mut numbers {
+                            *number = tanh_gelu(*number);
+                        }
+                        values = _mm512_loadu_ps(numbers.as_ptr());
                     }
                     let mask = (u32::MAX >> (32 - count)) as u16;
                     _mm512_mask_storeu_ps(place, mask, values);

@@ -12,6 +12,11 @@ const BLOCK: usize = 2 * ROWS;
 /// Channels or keys that a tile of bfloat16 holds.
 const DEPTH: usize = 32;
 
+/// The first `width` channels of a row.
+fn row_of(rows: Rows<'_>, row: usize, width: usize) -> &[f32] {
+    &rows.values[row * rows.stride..][..width]
+}
+
 /// Keys and values of one head as right-hand tiles, in pairs of panels.
 pub(crate) struct Tiles {
     /// `[keys / 16][width / 32][16]` lines: a line has two channels of 16 keys.
@@ -38,7 +43,7 @@ impl Tiles {
         for i in 0..count {
             let row: &mut [[u32; 16]] = words(&mut row);
             let row: &mut [u32] = row.as_flattened_mut();
-            round(key.row(i, width), bytemuck::cast_slice_mut(row));
+            round(row_of(key, i, width), bytemuck::cast_slice_mut(row));
             let panel = &mut keys[i / LANES * steps * ROWS..][..steps * ROWS];
             for (line, word) in panel.iter_mut().zip(row) {
                 line.0[i % LANES] = *word;
@@ -48,8 +53,8 @@ impl Tiles {
         let mut values = vec![ZEROS; panels * pairs * ROWS];
         let none = vec![0.0; width];
         for pair in 0..count.div_ceil(2) {
-            let even = value.row(2 * pair, width);
-            let odd = if 2 * pair + 1 < count { value.row(2 * pair + 1, width) } else { &none };
+            let even = row_of(value, 2 * pair, width);
+            let odd = if 2 * pair + 1 < count { row_of(value, 2 * pair + 1, width) } else { &none };
             for (panel, (even, odd)) in even.chunks(LANES).zip(odd.chunks(LANES)).enumerate() {
                 let line = &mut values[panel * pairs * ROWS + pair].0;
                 for (word, (even, odd)) in line.iter_mut().zip(even.iter().zip(odd)) {
@@ -133,7 +138,7 @@ impl Block {
         let mut row = vec![ZEROS; steps];
         for i in 0..rows {
             let words = words(&mut row).as_flattened_mut();
-            round(query.row(first + i, width), bytemuck::cast_slice_mut(words));
+            round(row_of(query, first + i, width), bytemuck::cast_slice_mut(words));
             for (step, line) in row.iter().enumerate() {
                 self.queries[(i / ROWS * steps + step) * ROWS + i % ROWS] = *line;
             }
@@ -149,10 +154,9 @@ impl Block {
         let rows = [0, 1].map(|band| self.queries[band * steps * ROWS..].as_ptr());
         for (pair, sums) in self.scores.iter_mut().enumerate() {
             let panel = |i: usize| tiles.keys[(2 * pair + i) * steps * ROWS..].as_ptr().cast();
-            *sums = [Sums::ZEROS; 4];
             let operands = Operands { rows, panels: [panel(0), panel(1)], steps, next: panel(0) };
             // SAFETY: the caller's; bands and panels have `steps` tiles.
-            unsafe { multiply(Kind::Bf16, &operands, sums) };
+            unsafe { multiply(Kind::Bf16, &operands, sums, true) };
         }
     }
 
@@ -188,21 +192,21 @@ impl Block {
             let highest = highest.into_iter().fold(f32::NEG_INFINITY, f32::max);
             let mut sums = [0.0; LANES];
             for pair in 0..pairs {
-                let weights = [0, 1].map(|half| {
-                    let scores = self.scores[pair][2 * band + half].0[line];
-                    scores.map(
-                        #[inline(always)]
-                        |score| exp_or_zero(score - highest),
-                    )
-                });
-                for weights in weights {
-                    sums.iter_mut().zip(weights).for_each(|(sum, weight)| *sum += weight);
+                let mut weights = [0.0; 2 * LANES];
+                let scores = &self.scores[pair][2 * band..][..2];
+                // Loops, since closures may not be inlined into this function's vectors.
+                for (weights, scores) in weights.chunks_exact_mut(LANES).zip(scores) {
+                    for (weight, score) in weights.iter_mut().zip(scores.0[line]) {
+                        *weight = exp_or_zero(score - highest);
+                    }
+                    for (sum, weight) in sums.iter_mut().zip(weights) {
+                        *sum += *weight;
+                    }
                 }
-                let weights = weights.as_flattened();
                 let out = &mut self.weights[(band * pairs + pair) * ROWS + line];
                 let out = bytemuck::cast_slice_mut::<u32, u16>(&mut out.0);
                 for (out, weight) in out.iter_mut().zip(weights) {
-                    *out = round_to_bf16(*weight) as u16;
+                    *out = round_to_bf16(weight) as u16;
                 }
             }
             self.sums[i] = sums.into_iter().sum();
@@ -218,10 +222,9 @@ impl Block {
         let rows = [0, 1].map(|band| self.weights[band * steps * ROWS..].as_ptr());
         for (pair, sums) in mixed.iter_mut().enumerate() {
             let panel = |i: usize| tiles.values[(2 * pair + i) * steps * ROWS..].as_ptr().cast();
-            *sums = [Sums::ZEROS; 4];
             let operands = Operands { rows, panels: [panel(0), panel(1)], steps, next: panel(0) };
             // SAFETY: the caller's; bands and panels have `steps` tiles.
-            unsafe { multiply(Kind::Bf16, &operands, sums) };
+            unsafe { multiply(Kind::Bf16, &operands, sums, true) };
         }
     }
 }

@@ -6,8 +6,10 @@ use std::arch::x86_64::*;
 
 use crate::layout::{GROUP, INT4_BLOCK, LANES, STEP};
 
-/// Bytes ahead of the reads that are fetched already; beyond a page the machine does not by itself.
-const AHEAD: usize = 2048;
+/// Bytes ahead of the reads that are fetched into the first cache, and into the second: beyond a
+/// page the machine does not by itself.
+const NEAR: usize = 768;
+const FAR: usize = 4096;
 
 /// 64 bytes of a panel.
 ///
@@ -20,7 +22,8 @@ unsafe fn load(bytes: *const u8, at: usize) -> __m512i {
     // whatever the address.
     unsafe {
         let line = bytes.add(at);
-        _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(AHEAD).cast());
+        _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(NEAR).cast());
+        _mm_prefetch::<_MM_HINT_T1>(line.wrapping_add(FAR).cast());
         _mm512_loadu_si512(line.cast())
     }
 }
@@ -36,9 +39,10 @@ unsafe fn broadcast(x: *const i8, at: usize) -> __m512i {
     _mm512_set1_epi32(unsafe { x.add(at).cast::<i32>().read_unaligned() })
 }
 
-/// Checked once here, so that the loops need not check each read.
-fn assert_lengths<T, const N: usize>(x: [&[T]; N], inputs: usize) {
+/// Where rows begin. Their length is checked once here, so that the loops need not check each read.
+fn starts<T, const N: usize>(x: [&[T]; N], inputs: usize) -> [*const T; N] {
     assert!(x.iter().all(|x| x.len() == inputs), "rows and panel have different depths");
+    x.map(<[T]>::as_ptr)
 }
 
 #[inline]
@@ -55,17 +59,17 @@ pub(super) unsafe fn bf16<const N: usize>(x: [&[f32]; N], panel: &[u8]) -> [[f32
     let upper = _mm512_set1_epi32(0xFFFF_0000_u32 as i32);
     let mut sums = [[_mm512_setzero_ps(); 2]; N];
     let pairs = panel.len() / 64;
-    assert_lengths(x, 2 * pairs);
+    let x = starts(x, 2 * pairs);
     for pair in 0..pairs {
         // SAFETY: the panel has `pairs` lines.
         let words = unsafe { load(panel.as_ptr(), 64 * pair) };
         let even = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(words));
         let odd = _mm512_castsi512_ps(_mm512_and_si512(words, upper));
-        for (sums, x) in sums.iter_mut().zip(x) {
+        for row in 0..N {
             // SAFETY: a row has two numbers for each line.
-            let (a, b) = unsafe { (*x.get_unchecked(2 * pair), *x.get_unchecked(2 * pair + 1)) };
-            sums[0] = _mm512_fmadd_ps(even, _mm512_set1_ps(a), sums[0]);
-            sums[1] = _mm512_fmadd_ps(odd, _mm512_set1_ps(b), sums[1]);
+            let (a, b) = unsafe { (*x[row].add(2 * pair), *x[row].add(2 * pair + 1)) };
+            sums[row][0] = _mm512_fmadd_ps(even, _mm512_set1_ps(a), sums[row][0]);
+            sums[row][1] = _mm512_fmadd_ps(odd, _mm512_set1_ps(b), sums[row][1]);
         }
     }
     sums.map(|[even, odd]| floats(_mm512_add_ps(even, odd)))
@@ -80,16 +84,16 @@ pub(super) unsafe fn int8<const N: usize>(
     let raise = _mm512_set1_epi8(i8::MIN);
     let mut sums = [[_mm512_setzero_si512(); 2]; N];
     let lines = weights.len() / 64;
-    assert_lengths(x.map(|(x, _)| x), 4 * lines);
+    let starts = starts(x.map(|(x, _)| x), 4 * lines);
     for step in 0..lines / 2 {
         for part in 0..2 {
             // SAFETY: there are `lines` lines, and each row has four bytes for each.
             let weights = unsafe { load(weights.as_ptr(), 128 * step + 64 * part) };
             let weights = _mm512_xor_si512(weights, raise);
-            for (sums, (x, _)) in sums.iter_mut().zip(x) {
+            for row in 0..N {
                 // SAFETY: see above.
-                let x = unsafe { broadcast(x.as_ptr(), 8 * step + 4 * part) };
-                sums[part] = _mm512_dpbusd_epi32(sums[part], weights, x);
+                let x = unsafe { broadcast(starts[row], 8 * step + 4 * part) };
+                sums[row][part] = _mm512_dpbusd_epi32(sums[row][part], weights, x);
             }
         }
     }
@@ -109,8 +113,9 @@ pub(super) unsafe fn int4<const N: usize>(
 ) -> [[f32; LANES]; N] {
     let low = _mm512_set1_epi8(15);
     let mut totals = [_mm512_setzero_ps(); N];
-    assert_lengths(x.map(|(x, _)| x), panel.len() / INT4_BLOCK * STEP);
-    assert_lengths(x.map(|(_, sums)| sums), panel.len() / INT4_BLOCK * STEP / GROUP);
+    let inputs = panel.len() / INT4_BLOCK * STEP;
+    let middles = starts(x.map(|(_, sums)| sums), inputs / GROUP);
+    let x = starts(x.map(|(x, _)| x), inputs);
     for (at, block) in panel.chunks_exact(INT4_BLOCK).enumerate() {
         // SAFETY: the scales end the block.
         let scales = unsafe { load(block.as_ptr(), STEP * LANES / 2) };
@@ -126,18 +131,19 @@ pub(super) unsafe fn int4<const N: usize>(
                     _mm512_and_si512(bytes, low),
                     _mm512_and_si512(_mm512_srli_epi32::<4>(bytes), low),
                 ];
-                for (sum, (x, _)) in sums.iter_mut().zip(x) {
+                for row in 0..N {
                     for (part, levels) in levels.into_iter().enumerate() {
                         // SAFETY: see above.
-                        let x = unsafe { broadcast(x.as_ptr(), first + 8 * step + 4 * part) };
-                        *sum = _mm512_dpbusd_epi32(*sum, levels, x);
+                        let x = unsafe { broadcast(x[row], first + 8 * step + 4 * part) };
+                        sums[row] = _mm512_dpbusd_epi32(sums[row], levels, x);
                     }
                 }
             }
-            for ((total, sum), (_, middles)) in totals.iter_mut().zip(sums).zip(x) {
-                let middle = _mm512_set1_epi32(8 * middles[first / GROUP]);
-                let levels = _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, middle));
-                *total = _mm512_fmadd_ps(levels, scales, *total);
+            for row in 0..N {
+                // SAFETY: a row has a sum for each group.
+                let middle = unsafe { *middles[row].add(first / GROUP) };
+                let levels = _mm512_sub_epi32(sums[row], _mm512_set1_epi32(8 * middle));
+                totals[row] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(levels), scales, totals[row]);
             }
         }
     }

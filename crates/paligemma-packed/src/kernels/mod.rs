@@ -13,16 +13,16 @@ mod plain;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod tiles;
 
-use crate::product::Product;
+use crate::product::{Activation, Product};
 
 /// Many rows, on matrix tiles.
 #[cfg(target_arch = "x86_64")]
-pub(crate) fn many(product: &Product<'_>, x: &[f32]) {
-    amx::linear(product, x);
+pub(crate) fn many(product: &Product<'_>, x: &[f32], activation: Activation) {
+    amx::linear(product, x, activation);
 }
 
 /// Many rows, on matrix tiles, which this architecture lacks.
 #[cfg(not(target_arch = "x86_64"))]
-pub(crate) fn many(_product: &Product<'_>, _x: &[f32]) {
+pub(crate) fn many(_product: &Product<'_>, _x: &[f32], _activation: Activation) {
     unreachable!("no other architecture is detected to have tiles");
 }

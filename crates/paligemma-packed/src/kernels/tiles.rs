@@ -10,6 +10,9 @@ use crate::pack::round_to_bf16;
 /// Rows of a tile; each has 64 bytes.
 pub(super) const ROWS: usize = 16;
 
+/// Bytes of what comes next that are fetched with each step of [`multiply`].
+pub(super) const FETCHED: usize = 256;
+
 /// 64 bytes: a row of a tile.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
@@ -108,27 +111,42 @@ pub(super) struct Operands {
     pub(super) panels: [*const u8; 2],
     /// How many tiles of 1024 bytes each has.
     pub(super) steps: usize,
-    /// Where what comes next lies: 256 bytes of it are fetched at each step.
+    /// Where what comes next lies: [`FETCHED`] bytes of it are fetched at each step.
     pub(super) next: *const u8,
 }
 
-/// Adds the products of the operands to four tiles of sums.
+/// Adds the products of the operands to four tiles of sums, or begins them if they are `fresh`.
 ///
 /// # Safety
 /// The operands are as long as they say; a [`TileSession`] is open on this thread.
-pub(super) unsafe fn multiply(kind: Kind, operands: &Operands, sums: &mut [Sums; 4]) {
+pub(super) unsafe fn multiply(kind: Kind, operands: &Operands, sums: &mut [Sums; 4], fresh: bool) {
     macro_rules! multiply {
         ($product:literal) => {
             asm!(
+                "test {fresh}, {fresh}",
+                "jnz 3f",
                 "tileloadd tmm0, [{sums} + {stride}]",
                 "tileloadd tmm1, [{sums} + {stride} + 1024]",
                 "tileloadd tmm2, [{sums} + {stride} + 2048]",
                 "tileloadd tmm3, [{sums} + {stride} + 3072]",
+                "jmp 2f",
+                "3:",
+                "tilezero tmm0",
+                "tilezero tmm1",
+                "tilezero tmm2",
+                "tilezero tmm3",
                 "2:",
                 "prefetcht1 [{next}]",
                 "prefetcht1 [{next} + 64]",
                 "prefetcht1 [{next} + 128]",
                 "prefetcht1 [{next} + 192]",
+                // Rows come from the second cache: those of the next step, meanwhile, into the first.
+                ".set ahead, 1024",
+                ".rept 16",
+                "prefetcht0 [{a} + ahead]",
+                "prefetcht0 [{b} + ahead]",
+                ".set ahead, ahead + 64",
+                ".endr",
                 "tileloadd tmm4, [{a} + {stride}]",
                 "tileloadd tmm6, [{c} + {stride}]",
                 "tileloadd tmm5, [{b} + {stride}]",
@@ -154,6 +172,7 @@ pub(super) unsafe fn multiply(kind: Kind, operands: &Operands, sums: &mut [Sums;
                 d = inout(reg) operands.panels[1] => _,
                 steps = inout(reg) operands.steps => _,
                 next = inout(reg) operands.next => _,
+                fresh = in(reg) u64::from(fresh),
                 sums = in(reg) sums.as_mut_ptr(),
                 stride = in(reg) 64_usize,
                 options(nostack),
