@@ -1,7 +1,7 @@
 //! Keys and values of the tokens seen so far, owned by the request.
 
 use burn::tensor::Tensor;
-use paligemma_nn::NnBackend;
+use paligemma_nn::{NnBackend, write_slots};
 
 /// Keys and values of one layer, in buffers of the full capacity.
 #[derive(Clone, Debug)]
@@ -83,10 +83,9 @@ impl<B: NnBackend> LayerCache<B> {
             [Tensor::zeros(shape, options), Tensor::zeros(shape, options)]
         });
         let [keys, values] = buffers;
-        let slots = [0..batch, start..end, 0..heads, 0..width];
         // The buffers are owned here alone, so a backend that can writes in place.
-        let keys = keys.slice_assign(slots.clone(), key);
-        let values = values.slice_assign(slots, value);
+        let keys = write_slots(keys, start, key);
+        let values = write_slots(values, start, value);
         let written = |buffer: &Tensor<B, 4>| buffer.clone().slice([0..batch, 0..end]);
         let all = [written(&keys), written(&values)];
         self.buffers = Some([keys, values]);

@@ -5,6 +5,24 @@ use burn::tensor::{Bool, Tensor};
 use crate::NnBackend;
 use crate::composed::{primitive, tensor};
 
+/// Writes `values` into the slots of `buffer` from `start` on, in place where the buffer has no
+/// other owner and the backend can.
+///
+/// # Shapes
+/// - `buffer`: `[B, S, K, C]`
+/// - `values`: `[B, L, K, C]`, `start + L` at most `S`
+/// - output: `[B, S, K, C]`
+///
+/// # Panics
+/// If the values do not fit.
+pub fn write_slots<B: NnBackend>(
+    buffer: Tensor<B, 4>,
+    start: usize,
+    values: Tensor<B, 4>,
+) -> Tensor<B, 4> {
+    tensor(B::write_slots(primitive(buffer), start, primitive(values)))
+}
+
 /// How exactly activations are multiplied with each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {

@@ -112,6 +112,18 @@ pub trait NnBackend: Backend {
         composed::rotate::<Self>(x, cos, sin)
     }
 
+    /// Writes `values` into the slots of `buffer` from `start` on.
+    ///
+    /// # Shapes
+    /// `buffer` `[B, S, K, C]`, `values` `[B, L, K, C]` -> `[B, S, K, C]`
+    fn write_slots(
+        buffer: FloatTensor<Self>,
+        start: usize,
+        values: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        composed::write_slots::<Self>(buffer, start, values)
+    }
+
     /// Softmax attention with grouped heads; `masked` is true where a query may not attend.
     ///
     /// # Shapes

@@ -31,6 +31,18 @@ pub(crate) fn cast<B: Backend, const D: usize>(x: Tensor<B, D>, dtype: DType) ->
     if x.dtype() == dtype { x } else { x.cast(dtype) }
 }
 
+/// See [`crate::NnBackend::write_slots`].
+pub(crate) fn write_slots<B: Backend>(
+    buffer: FloatTensor<B>,
+    start: usize,
+    values: FloatTensor<B>,
+) -> FloatTensor<B> {
+    let values = tensor::<B, 4>(values);
+    let [batch, count, heads, width] = values.dims();
+    let slots = [0..batch, start..start + count, 0..heads, 0..width];
+    primitive(tensor::<B, 4>(buffer).slice_assign(slots, values))
+}
+
 /// See [`crate::NnBackend::rotate`].
 pub(crate) fn rotate<B: Backend>(
     x: FloatTensor<B>,

@@ -10,6 +10,7 @@ mod attention;
 mod norm;
 mod packed;
 mod rotary;
+mod slots;
 #[cfg(test)]
 mod tests;
 mod vector;
@@ -35,6 +36,10 @@ impl Values {
             Flex::float_cast(tensor, FloatDType::F32)
         };
         Self(tensor.to_contiguous())
+    }
+
+    fn shape(&self) -> &Shape {
+        self.0.layout().shape()
     }
 
     fn get(&self) -> &[f32] {
@@ -84,6 +89,10 @@ impl NnBackend for Flex {
 
     fn rotate(x: Float, cos: Float, sin: Float) -> Float {
         rotary::rotate(x, cos, sin)
+    }
+
+    fn write_slots(buffer: Float, start: usize, values: Float) -> Float {
+        slots::write(buffer, start, values)
     }
 
     fn grouped_attention(

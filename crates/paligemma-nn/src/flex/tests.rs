@@ -142,6 +142,24 @@ fn attention_in_bfloat16_is_near() {
 }
 
 #[test]
+fn slots_are_written_in_place() {
+    let (batch, slots, heads, width) = (3, 7, 2, 5);
+    let buffer = random([batch, slots, heads, width]).detach().inner();
+    let values = random([batch, heads, 2, width]).detach().inner().swap_dims(1, 2);
+    let expected =
+        buffer.clone().slice_assign([0..batch, 3..5, 0..heads, 0..width], values.clone());
+    // A buffer that others hold too is left as it is.
+    let before = buffer.to_data();
+    let written = crate::write_slots(buffer.clone(), 3, values.clone());
+    assert_eq!((written.into_data(), buffer.to_data()), (expected.to_data(), before));
+    let buffer = primitive(buffer);
+    let address = buffer.storage::<f32>().as_ptr();
+    let written = Flex::write_slots(buffer, 3, primitive(values));
+    assert_eq!(written.storage::<f32>().as_ptr(), address);
+    assert_eq!(tensor::<Flex, 4>(written).into_data(), expected.into_data());
+}
+
+#[test]
 fn attention_reads_keys_in_place() {
     let query = random([1, 2, 4, 6]).detach();
     let buffer = random([1, 20, 2, 6]).detach();

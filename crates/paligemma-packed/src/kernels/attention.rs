@@ -176,7 +176,9 @@ impl Block {
                 for (half, sums) in sums.iter_mut().enumerate() {
                     let scores = &mut sums.0[line];
                     let key = (panel / 2 * 2 + half) * LANES;
-                    scores.iter_mut().for_each(|score| *score *= scale);
+                    for score in scores.iter_mut() {
+                        *score *= scale;
+                    }
                     if let Some(masked) = masked {
                         let masked = &masked[key.min(count)..];
                         for (score, masked) in scores.iter_mut().zip(masked) {

@@ -1,0 +1,26 @@
+//! Values written into a buffer where it lies.
+
+use burn::tensor::DType;
+use burn_flex::{Flex, FlexTensor};
+
+use super::{Float, Values};
+use crate::composed;
+
+/// burn-flex 0.21 copies the whole buffer for every assignment to a slice of it; here it is copied
+/// only if somebody else holds it too.
+pub(super) fn write(mut buffer: Float, start: usize, values: FlexTensor) -> Float {
+    let whole = buffer.layout().is_contiguous() && buffer.layout().start_offset() == 0;
+    if !whole || buffer.dtype() != DType::F32 || values.dtype() != DType::F32 {
+        return composed::write_slots::<Flex>(buffer, start, values);
+    }
+    let (slots, elements) = (buffer.layout().shape()[1], buffer.layout().num_elements());
+    let values = Values::new(values);
+    let (batch, count) = (values.shape()[0], values.shape()[1]);
+    let row = elements / batch.max(1);
+    let slot = row / slots.max(1);
+    let storage = buffer.storage_mut::<f32>();
+    for (i, values) in values.get().chunks_exact((count * slot).max(1)).enumerate() {
+        storage[i * row + start * slot..][..values.len()].copy_from_slice(values);
+    }
+    buffer
+}
