@@ -27,9 +27,16 @@ const LAYERS: &[Layer] = &[
     layer("paligemma-processor", &[], &[]),
     layer("paligemma-siglip", &["paligemma-nn"], NO_FILES),
     layer("paligemma-gemma", &["paligemma-nn"], NO_FILES),
+    layer("paligemma-mask", &["paligemma-nn"], NO_FILES),
     layer(
         "paligemma-checkpoint",
-        &["paligemma-gemma", "paligemma-nn", "paligemma-packed", "paligemma-siglip"],
+        &[
+            "paligemma-gemma",
+            "paligemma-mask",
+            "paligemma-nn",
+            "paligemma-packed",
+            "paligemma-siglip",
+        ],
         &[],
     ),
     layer(
