@@ -15,11 +15,15 @@ pub const WEIGHTS: &[u8] = include_bytes!("golden/tiny_pg1/published/model.safet
 /// The tiny model's configuration as published files spell it.
 pub const CONFIG: &str = include_str!("golden/tiny_pg1/published/config.json");
 
-/// Values and, in a file of their own, gradients; no key is in both.
-static FILES: LazyLock<[SafeTensors<'static>; 2]> = LazyLock::new(|| {
-    let files: [&[u8]; 2] = [
+/// The weights of the mask VQ-VAE, in NumPy's archive as the published ones are.
+pub const MASK_WEIGHTS: &[u8] = include_bytes!("golden/masks/vae.npz");
+
+/// Values and, in files of their own, gradients and masks; no key is in two of them.
+static FILES: LazyLock<[SafeTensors<'static>; 3]> = LazyLock::new(|| {
+    let files: [&[u8]; 3] = [
         include_bytes!("golden/tiny_pg1/golden.safetensors"),
         include_bytes!("golden/tiny_pg1/gradients.safetensors"),
+        include_bytes!("golden/masks/golden.safetensors"),
     ];
     files.map(|file| SafeTensors::deserialize(file).expect("golden files are safetensors files"))
 });

@@ -5,7 +5,7 @@ use std::fmt;
 use paligemma::Dtype;
 use paligemma_nn::NnBackend;
 
-use super::{Bench, Measured, decoding, gradients, layout, properties, training, values};
+use super::{Bench, Measured, decoding, gradients, layout, masks, properties, training, values};
 
 /// One row of the table. The letters are the golden cases, as their maker calls them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub enum Case {
     Cached,
     /// Continuations of one prompt, side by side, are what they are alone.
     Forked,
+    /// The mask VQ-VAE: vectors, codes and masks.
+    Masks,
 }
 
 impl Case {
@@ -55,7 +57,7 @@ impl Case {
         let greedy = ["e_greedy", "e_greedy_single2", "e_greedy_batch_left", "e_greedy_two_images"];
         cases.extend(greedy.map(Self::Greedy));
         cases.extend([Self::GreedyEos, Self::BatchRows, Self::NoPicture]);
-        cases.extend([Self::Cached, Self::Forked]);
+        cases.extend([Self::Cached, Self::Forked, Self::Masks]);
         cases
     }
 
@@ -69,6 +71,7 @@ impl Case {
             Self::Values(_) => Some("has no limit but in f32; the errors per layer have"),
             Self::CausalPrefix => Some("is a question of the mask; f32 answers it"),
             Self::Gradients => Some("training is in f32"),
+            Self::Masks => Some("is computed in f32, whatever the model is held in"),
             Self::Loss(_) | Self::Score => Some("follows from the logits, which are compared"),
             Self::Greedy(_) | Self::GreedyEos => {
                 Some("rounding may rightly swap tokens of almost equal logits")
@@ -102,6 +105,7 @@ impl Case {
             Self::NoPicture => properties::no_picture(bench),
             Self::Cached => properties::cached(bench),
             Self::Forked => properties::forked(bench),
+            Self::Masks => masks::measure(bench),
         }
     }
 }
@@ -123,6 +127,7 @@ impl fmt::Display for Case {
             Self::NoPicture => f.write_str("batch row, no picture"),
             Self::Cached => f.write_str("cached = uncached"),
             Self::Forked => f.write_str("forked = alone"),
+            Self::Masks => f.write_str("mask VQ-VAE"),
         }
     }
 }

@@ -6,6 +6,7 @@ mod decoding;
 mod gaps;
 mod gradients;
 mod layout;
+mod masks;
 mod measured;
 mod properties;
 mod run;
