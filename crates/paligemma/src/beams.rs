@@ -63,12 +63,16 @@ struct Continuation {
 
 impl<'c> BeamSearch<'c> {
     /// A search with `beams` beams for answers of at most `limit` tokens that `eos` ends.
+    ///
+    /// # Panics
+    /// If there is no beam, or no token.
     pub fn new(
         beams: usize,
         limit: usize,
         eos: u32,
         constraint: Option<&'c dyn Constraint>,
     ) -> Self {
+        assert!(beams > 0 && limit > 0, "a search needs beams and tokens");
         let running = vec![Beam::default()];
         Self { beams, limit, eos, constraint, running, finished: Vec::new() }
     }

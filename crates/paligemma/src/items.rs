@@ -14,6 +14,9 @@ const CODES: usize = 16;
 /// Where every label begins.
 const ROOT: usize = 0;
 
+/// More tokens than there are, without overflow when others are added.
+const NEVER: usize = usize::MAX / 2;
+
 /// A [`Constraint`] to answers that are lists of items: four locations, for masks sixteen codes, and a
 /// label, with ` ; ` between them.
 ///
@@ -92,7 +95,9 @@ impl Items {
         if items.tails.len() == 1 {
             return Err(Error::Nothing { what: "label" });
         }
-        items.measure();
+        // The way from the root to the nearest end is within one item; others may go through another.
+        items.measure(NEVER);
+        items.measure(items.shortest());
         Ok(items)
     }
 
@@ -126,21 +131,22 @@ impl Items {
         })
     }
 
-    /// Counts the tokens to the nearest end from every node: first without another item, which is
-    /// what the root needs, then with it.
-    fn measure(&mut self) {
-        for item in [usize::MAX / 2, 0] {
-            let item = if item == 0 { self.head + self.tails[ROOT].to_end } else { item };
-            // What follows a node stands behind it in the list.
-            for at in (0..self.tails.len()).rev() {
-                let node = &self.tails[at];
-                let next = node.next.iter().map(|&(_, next)| 1 + self.tails[next].to_end);
-                let nearest = next.min().unwrap_or(usize::MAX / 2);
-                let ways = [(node.ends, 0), (node.separates, item), (true, nearest)];
-                let open = ways.iter().filter(|(open, _)| *open).map(|(_, tokens)| *tokens);
-                self.tails[at].to_end = open.min().unwrap_or(nearest);
-            }
+    /// Counts the tokens to the nearest end from every node, where `item` is what another item
+    /// takes.
+    fn measure(&mut self, item: usize) {
+        // What follows a node stands behind it in the list.
+        for at in (0..self.tails.len()).rev() {
+            let node = &self.tails[at];
+            let next = node.next.iter().map(|&(_, next)| 1 + self.tails[next].to_end);
+            let separator = node.separates.then_some(item);
+            let end = node.ends.then_some(0);
+            self.tails[at].to_end = next.chain(separator).chain(end).min().unwrap_or(NEVER);
         }
+    }
+
+    /// Tokens of the shortest item.
+    fn shortest(&self) -> usize {
+        self.head + self.tails[ROOT].to_end
     }
 
     /// Where an answer stands after `tokens`.
@@ -163,14 +169,14 @@ impl Items {
 
     /// Tokens that may follow `tokens` where `left` more fit.
     fn allowed(&self, tokens: &[u32], left: usize) -> Vec<u32> {
-        let whole_item = self.head + self.tails[ROOT].to_end;
+        let shortest = self.shortest();
         let mut allowed = Vec::new();
         match self.place(tokens) {
             Place::Head(item) => {
                 if tokens.is_empty() {
                     allowed.push(self.eos);
                 }
-                if whole_item <= left + item.len() {
+                if shortest <= left + item.len() {
                     allowed.extend(self.of_head(item));
                 }
             }
@@ -181,7 +187,7 @@ impl Items {
                 if node.ends {
                     allowed.push(self.eos);
                 }
-                if node.separates && whole_item <= left {
+                if node.separates && shortest <= left {
                     allowed.extend(self.of_head(&[]));
                 }
             }
