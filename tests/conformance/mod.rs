@@ -1,5 +1,6 @@
 //! The conformance table: every case on every device and dtype, against the reference.
 
+mod beams;
 mod bench;
 mod case;
 mod decoding;

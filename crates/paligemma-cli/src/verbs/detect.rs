@@ -5,8 +5,8 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use paligemma::DetectedBox;
-use paligemma::tasks::{self, detection_prompt};
+use paligemma::tasks::detection_prompt;
+use paligemma::{DetectedBox, DetectionOptions, LocationScale};
 
 use crate::args::{AnswerArgs, ModelArgs};
 use crate::draw::{self, OutFile};
@@ -21,6 +21,16 @@ pub(crate) struct Detect {
     image: PathBuf,
     /// What to look for, as in "car ; person"
     things: String,
+    /// Let the model write nothing but boxes of these things, or that there are none
+    #[arg(long)]
+    constrained: bool,
+    /// Show also boxes that overlap a surer one of the same thing
+    #[arg(long)]
+    keep_duplicates: bool,
+    /// What a location of 1 is a fraction of: 1023, as models are trained, or 1024, as some other
+    /// programs read it
+    #[arg(long, value_name = "N", default_value = "1023")]
+    loc_scale: LocationScale,
     /// Also draw the boxes into a copy of the picture (.png, .jpg or .webp)
     #[arg(long, value_name = "PICTURE")]
     out: Option<PathBuf>,
@@ -36,12 +46,22 @@ impl Detect {
         let things: Vec<&str> = self.things.split(';').collect();
         let query = Query::new(vec![self.image], detection_prompt(&things)?, self.model)?;
         let out = self.out.map(OutFile::new).transpose()?;
-        let options = self.answer.options()?;
+        let mut options = DetectionOptions {
+            answer: self.answer.options()?,
+            constrained: self.constrained,
+            scale: self.loc_scale,
+            ..DetectionOptions::default()
+        };
+        if self.keep_duplicates {
+            options.max_overlap = None;
+        }
         let session = Session::open(query)?;
-        let (answer, timings) = session.answer(options, |_| Ok(()))?;
+        let tokenizer = session.model.tokenizer();
+        let request = options.request(session.scene.clone(), &things, tokenizer)?;
+        let (answer, timings) = session.answer(&request, |_| Ok(()))?;
         // This verb has one picture.
         let picture = &session.pictures[0];
-        let boxes = tasks::boxes(&answer, session.model.tokenizer(), picture.dimensions());
+        let boxes = options.boxes(&answer, tokenizer, picture.dimensions());
         if let Some(out) = out {
             out.write(&draw::draw(picture, &boxes))?;
         }
