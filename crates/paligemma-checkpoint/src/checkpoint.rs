@@ -55,8 +55,9 @@ pub struct TensorInfo {
 }
 
 impl Checkpoint {
-    /// Opens a folder (with `model.safetensors`, or with shards and their index), a safetensors
-    /// file, or an index of shards. Files are mapped into memory, not read.
+    /// Opens a folder (with `model.safetensors`, or with shards and their index), a safetensors or
+    /// npz file, or an index of shards. Files are mapped into memory, not read; arrays that are
+    /// compressed in an npz file are unpacked.
     ///
     /// # Errors
     ///
@@ -66,7 +67,7 @@ impl Checkpoint {
         source::open(path.as_ref()).map(Self::new)
     }
 
-    /// Reads a safetensors file held in memory.
+    /// Reads a safetensors or npz file held in memory.
     ///
     /// # Errors
     ///
@@ -75,7 +76,7 @@ impl Checkpoint {
         Self::from_shared(&file.into())
     }
 
-    /// Reads a safetensors file that is part of the program (`include_bytes!`), without a copy.
+    /// Reads a safetensors or npz file that is part of the program (`include_bytes!`), without a copy.
     ///
     /// # Errors
     ///

@@ -2,7 +2,8 @@
 //!
 //! Inside this crate a tensor is called by its path in the modules: `vision_tower.X`,
 //! `multi_modal_projector.X`, `language_model.X`, where `X` is the published leaf path. Files
-//! spell the same tensors in four ways, which differ only in how a name begins.
+//! spell the same tensors in four ways, which differ only in how a name begins. A mask VQ-VAE has
+//! a file, and a spelling, of its own.
 
 /// One way to spell tensor names in a file.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,6 +57,40 @@ pub const LAYOUTS: [Layout; 4] = [
     },
 ];
 
+/// The spelling of a mask VQ-VAE's names: positions in a list of layers, activations counted.
+pub const MASK_LAYOUT: Layout = Layout {
+    name: "vae-oid",
+    rules: &[
+        ("_vq_vae._embedding", "embedding"),
+        ("encoder.0.", "encoder.halvings.0."),
+        ("encoder.2.", "encoder.halvings.1."),
+        ("encoder.4.", "encoder.halvings.2."),
+        ("encoder.6.", "encoder.halvings.3."),
+        ("encoder.8.net.0.", "encoder.residuals.0.first."),
+        ("encoder.8.net.2.", "encoder.residuals.0.second."),
+        ("encoder.8.net.4.", "encoder.residuals.0.third."),
+        ("encoder.9.net.0.", "encoder.residuals.1.first."),
+        ("encoder.9.net.2.", "encoder.residuals.1.second."),
+        ("encoder.9.net.4.", "encoder.residuals.1.third."),
+        ("encoder.10.", "encoder.output."),
+        ("decoder.0.", "decoder.input."),
+        ("decoder.2.net.0.", "decoder.residuals.0.first."),
+        ("decoder.2.net.2.", "decoder.residuals.0.second."),
+        ("decoder.2.net.4.", "decoder.residuals.0.third."),
+        ("decoder.3.net.0.", "decoder.residuals.1.first."),
+        ("decoder.3.net.2.", "decoder.residuals.1.second."),
+        ("decoder.3.net.4.", "decoder.residuals.1.third."),
+        ("decoder.4.", "decoder.doublings.0."),
+        ("decoder.6.", "decoder.doublings.1."),
+        ("decoder.8.", "decoder.doublings.2."),
+        ("decoder.10.", "decoder.doublings.3."),
+        ("decoder.12.", "decoder.output."),
+    ],
+};
+
+/// Every spelling, the one written first.
+static KNOWN: [&Layout; 5] = [&LAYOUTS[0], &LAYOUTS[1], &LAYOUTS[2], &LAYOUTS[3], &MASK_LAYOUT];
+
 impl Layout {
     /// The layout of a file with these tensor `names`.
     ///
@@ -64,9 +99,9 @@ impl Layout {
     /// the first in [`LAYOUTS`] is taken; where the names leave a choice, both read them alike.
     pub fn detect(names: &[&str]) -> &'static Self {
         let fits = |layout: &Self| names.iter().filter(|name| layout.fits(name)).count();
-        let [first, others @ ..] = &LAYOUTS;
+        let [first, others @ ..] = KNOWN;
         let start = (first, fits(first));
-        let keep_most = |best: (&'static Self, usize), layout: &'static Self| {
+        let keep_most = |best: (&'static Self, usize), &layout: &&'static Self| {
             let count = fits(layout);
             if count > best.1 { (layout, count) } else { best }
         };
@@ -116,6 +151,16 @@ mod tests {
             for (path, name) in PATHS.iter().zip(&names) {
                 assert_eq!(layout.module_path(name).as_deref(), Some(*path));
             }
+        }
+    }
+
+    #[test]
+    fn a_mask_model_is_recognised() {
+        let names = ["_vq_vae._embedding", "encoder.10.bias", "decoder.3.net.4.weight"];
+        assert_eq!(Layout::detect(&names), &MASK_LAYOUT);
+        for name in names {
+            let path = MASK_LAYOUT.module_path(name).unwrap();
+            assert_eq!(MASK_LAYOUT.file_name(&path).as_deref(), Some(name));
         }
     }
 

@@ -4,7 +4,8 @@
 //! safetensors, single or sharded, memory-mapped ([`Checkpoint`]), under any of the four
 //! spellings of tensor names in use ([`Layout`]); fills a lazy burn module ([`load_module`]) so
 //! that every tensor of the module and of the file is accounted for ([`LoadReport`]); and writes
-//! a module back in the published form ([`save_module`]). With the feature `hub`, [`hub`] fetches
+//! a module back in the published form ([`save_module`]). A mask VQ-VAE has a file of its own, in
+//! safetensors or `NumPy`'s npz ([`load_masks`], [`save_masks`]). With the feature `hub`, [`hub`] fetches
 //! models by their hub id.
 //!
 //! Weights keep the published layout, `[out, in]` for projections: nothing is transposed.
@@ -61,7 +62,9 @@ pub mod hub;
 mod json;
 mod layout;
 mod load;
+mod masks;
 mod names;
+mod npz;
 mod packed;
 mod report;
 mod save;
@@ -71,9 +74,11 @@ mod write;
 pub use checkpoint::{Checkpoint, Elements, TensorInfo};
 pub use config::{ConfigError, PaliGemmaConfig};
 pub use convert::{convert, other_files};
-pub use layout::{LAYOUTS, Layout};
+pub use layout::{LAYOUTS, Layout, MASK_LAYOUT};
 pub use load::{LoadError, Progress, check_module, load_module, load_packed};
+pub use masks::{MASK_FILES, find_masks, load_masks, save_masks};
 pub use names::parameter_shapes;
+pub use npz::ArrayProblem;
 pub use report::{Ignored, LoadReport};
 pub use save::{SaveError, save_module};
 pub use source::SourceError;

@@ -48,8 +48,8 @@ pub enum LoadError {
     },
     /// A tensor's shape is not the module's.
     #[error(
-        "`{tensor}` in {} has shape {found:?}, expected {expected:?}; does config.json belong to \
-        these weights?",
+        "`{tensor}` in {} has shape {found:?}, expected {expected:?}; do the configuration and \
+        these weights belong together?",
         path.display()
     )]
     Shape {

@@ -11,7 +11,7 @@ use paligemma_packed::PackedFormat;
 use safetensors::{Dtype, SafeTensorError};
 
 use crate::config::PaliGemmaConfig;
-use crate::layout::LAYOUTS;
+use crate::layout::{LAYOUTS, Layout};
 use crate::load::LoadError;
 use crate::names::ModulePath;
 use crate::write::{Pending, write};
@@ -98,18 +98,20 @@ pub fn save_module<B: Backend, M: Module<B>>(
     config: &PaliGemmaConfig,
     dtype: Option<FloatDType>,
 ) -> Result<(), SaveError> {
-    let tensors = collect::<B, M>(module, dtype.map(DType::from))?;
+    let tensors = collect::<B, M>(module, &LAYOUTS[0], dtype.map(DType::from))?;
     let config = ("config.json".to_owned(), config.to_json().into_bytes());
     write(folder.as_ref(), tensors, BTreeMap::new(), &[config])
 }
 
-fn collect<B: Backend, M: Module<B>>(
+/// The parameters of `module`, under their names in `layout`.
+pub(crate) fn collect<B: Backend, M: Module<B>>(
     module: &M,
+    layout: &Layout,
     dtype: Option<DType>,
 ) -> Result<Vec<Pending<'static>>, SaveError> {
     let mut collector = Collector { path: ModulePath::default(), dtype, tensors: Vec::new() };
     module.visit(&mut collector);
-    let pending = collector.tensors.into_iter().map(Found::pending);
+    let pending = collector.tensors.into_iter().map(|found| found.pending(layout));
     let mut tensors = pending.collect::<Result<Vec<_>, _>>()?;
     // Wider types first, so that every tensor is aligned to its elements when mapped.
     tensors.sort_by(|a, b| {
@@ -127,9 +129,9 @@ struct Found {
 }
 
 impl Found {
-    fn pending(self) -> Result<Pending<'static>, SaveError> {
+    fn pending(self, layout: &Layout) -> Result<Pending<'static>, SaveError> {
         let Self { path, shape, dtype, read } = self;
-        let name = LAYOUTS[0].file_name(&path).ok_or(SaveError::Name { path })?;
+        let name = layout.file_name(&path).ok_or(SaveError::Name { path })?;
         let written = match dtype {
             DType::F32 => Dtype::F32,
             DType::F16 => Dtype::F16,

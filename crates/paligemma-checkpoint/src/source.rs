@@ -1,4 +1,4 @@
-//! Tensors in files: memory-mapped safetensors, in one file or in shards with an index.
+//! Tensors in files: memory-mapped safetensors, in one file or in shards with an index, and npz.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -12,9 +12,11 @@ use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use zip::result::ZipError;
 
 use crate::checkpoint::Elements;
 use crate::json::UniqueMap;
+use crate::npz::{self, ArrayProblem};
 use crate::packed::Packing;
 
 pub(crate) const WEIGHTS: &str = "model.safetensors";
@@ -31,6 +33,24 @@ pub enum SourceError {
         path: PathBuf,
         /// What the system answered.
         source: io::Error,
+    },
+    /// An archive that is none, or was cut short.
+    #[error("{} is not a sound npz file: {source}; fetch it again", path.display())]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with the archive.
+        source: ZipError,
+    },
+    /// An array of an archive that cannot be taken.
+    #[error("`{tensor}` in {} {problem}", path.display())]
+    Array {
+        /// The file.
+        path: PathBuf,
+        /// The array, without its ending.
+        tensor: String,
+        /// What is wrong with it.
+        problem: ArrayProblem,
     },
     /// A folder without weights.
     #[error("{} has neither {WEIGHTS} nor {INDEX}", folder.display())]
@@ -185,8 +205,16 @@ pub(crate) fn open(path: &Path) -> Result<Vec<SourceTensor>, SourceError> {
     open_file(found.ok_or_else(|| SourceError::NoWeights { folder: path.to_owned() })?)
 }
 
-/// The tensors of a safetensors file held in memory; `path` is what errors call it.
+/// The tensors of a safetensors or npz file held in memory; `path` is what errors call it.
 pub(crate) fn parse(path: &Path, file: &Bytes) -> Result<Vec<SourceTensor>, SourceError> {
+    // As the length of a safetensors header, this would be more than any file.
+    let parse = if file.starts_with(npz::MAGIC) { npz::parse } else { parse_safetensors };
+    let mut tensors = parse(path, file)?;
+    tensors.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(tensors)
+}
+
+fn parse_safetensors(path: &Path, file: &Bytes) -> Result<Vec<SourceTensor>, SourceError> {
     let header = |source| SourceError::Header { path: path.to_owned(), source };
     let (header_length, metadata) = SafeTensors::read_metadata(file).map_err(header)?;
     let start = size_of::<u64>() + header_length;
@@ -218,7 +246,6 @@ pub(crate) fn parse(path: &Path, file: &Bytes) -> Result<Vec<SourceTensor>, Sour
         let (path, map) = (path.to_owned(), None);
         tensors.push(SourceTensor { name, path, elements, shape, data, map });
     }
-    tensors.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(tensors)
 }
 
@@ -296,12 +323,14 @@ fn refuse_stray_shards(
     Ok(())
 }
 
-/// The tensors of a safetensors file, which know that it is mapped.
+/// The tensors of a file, which know that it is mapped.
 fn parse_mapped(path: &Path) -> Result<Vec<SourceTensor>, SourceError> {
     let map = map(path)?;
     let mut tensors = parse(path, &Bytes::from_owner(map.clone()))?;
     for tensor in &mut tensors {
-        tensor.map = Some(map.clone());
+        // What was compressed in the file is elsewhere in memory.
+        let is_mapped = map.as_ref().as_ptr_range().contains(&tensor.data.as_ptr());
+        tensor.map = is_mapped.then(|| map.clone());
     }
     Ok(tensors)
 }

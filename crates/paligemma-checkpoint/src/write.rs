@@ -7,7 +7,7 @@ use std::path::Path;
 use burn::tensor::Bytes;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, PersistError};
 
 use crate::save::SaveError;
 use crate::source::WEIGHTS;
@@ -51,15 +51,32 @@ pub(crate) fn write(
     // Weights last: a folder is known by them.
     files.push((weights, WEIGHTS));
     for (file, _) in &files {
-        share(file.as_file()).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+        complete(file).map_err(failed)?;
     }
-    for (file, name) in files {
-        let path = folder.join(name);
-        if let Err(error) = file.persist(&path) {
-            return Err(SaveError::Write { path, source: error.error });
-        }
-    }
-    Ok(())
+    files.into_iter().try_for_each(|(file, name)| appear(file, &folder.join(name)))
+}
+
+/// Writes a safetensors file of its own; it appears when it is complete.
+pub(crate) fn write_file(path: &Path, tensors: Vec<Pending<'_>>) -> Result<(), SaveError> {
+    let failed = |source| SaveError::Write { path: path.to_owned(), source };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let file = NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(failed)?;
+    write_weights(&file, tensors, BTreeMap::new(), path)?;
+    complete(&file).map_err(failed)?;
+    appear(file, path)
+}
+
+/// Makes sure that all of a file is on the disk.
+fn complete(file: &NamedTempFile) -> io::Result<()> {
+    share(file.as_file())?;
+    file.as_file().sync_all()
+}
+
+fn appear(file: NamedTempFile, path: &Path) -> Result<(), SaveError> {
+    let appeared = file.persist(path);
+    let failed =
+        |error: PersistError| SaveError::Write { path: path.to_owned(), source: error.error };
+    appeared.map(drop).map_err(failed)
 }
 
 /// Temporary files are private to their owner; a checkpoint is as readable as any other file.

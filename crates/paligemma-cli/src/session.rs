@@ -1,6 +1,6 @@
 //! A query being answered: pictures read, model opened, time taken.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use paligemma::image::RgbImage;
@@ -61,11 +61,29 @@ pub(crate) struct Timings {
 impl Session {
     /// Reads the pictures, which is quick, before it opens the model.
     pub(crate) fn open(query: Query) -> Result<Self, Error> {
+        Self::open_by(query, Ok)
+    }
+
+    /// The same with a model that can make masks, by the VQ-VAE in a file if one is named.
+    pub(crate) fn open_with_masks(query: Query, masks: Option<&Path>) -> Result<Self, Error> {
+        Self::open_by(query, |model| {
+            let model = match masks {
+                Some(path) => model.with_masks(path)?,
+                None => model,
+            };
+            if model.has_masks() { Ok(model) } else { Err(paligemma::Error::NoMasks.into()) }
+        })
+    }
+
+    fn open_by(
+        query: Query,
+        complete: impl FnOnce(PaliGemma) -> Result<PaliGemma, Error>,
+    ) -> Result<Self, Error> {
         let read = |path: &PathBuf| open_picture(path).map_err(paligemma::Error::from);
         let pictures = query.pictures.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         let place = query.model.locate()?;
         let start = Instant::now();
-        let model = query.model.open(&place)?;
+        let model = complete(query.model.open(&place)?)?;
         let load = start.elapsed();
         let start = Instant::now();
         let scene = model.encode(&pictures);
@@ -73,32 +91,59 @@ impl Session {
         Ok(Self { model, pictures, scene, prompt: query.prompt, load, encode })
     }
 
+    /// What is asked, with these options.
+    pub(crate) fn request(&self, options: Options) -> Request {
+        let (scene, prompt) = (self.scene.clone(), self.prompt.clone());
+        Request { scene, prompt, options, constraint: None }
+    }
+
     /// Makes the answer; `show` gets every piece of it as soon as it is there.
     pub(crate) fn answer(
         &self,
-        options: Options,
+        request: &Request,
         mut show: impl FnMut(&str) -> Result<(), Error>,
     ) -> Result<(Answer, Timings), Error> {
-        let (scene, prompt) = (self.scene.clone(), self.prompt.clone());
         let start = Instant::now();
         let mut first = None;
-        let mut stream = self.model.stream(&Request { scene, prompt, options })?;
-        for piece in stream.by_ref() {
+        let answer = if request.options.num_beams > 1 {
+            let answer = self.model.generate(request)?;
             first.get_or_insert_with(|| start.elapsed());
-            show(&piece?)?;
-        }
-        let answer = stream.finish()?;
-        let whole = start.elapsed();
+            show(&answer.text)?;
+            answer
+        } else {
+            let mut stream = self.model.stream(request)?;
+            for piece in stream.by_ref() {
+                first.get_or_insert_with(|| start.elapsed());
+                show(&piece?)?;
+            }
+            stream.finish()?
+        };
+        let tokens = answer.token_ids.len();
+        Ok((answer, self.timings(start.elapsed(), first, tokens)))
+    }
+
+    /// Makes several answers, best first.
+    pub(crate) fn answers(
+        &self,
+        request: &Request,
+        count: usize,
+    ) -> Result<(Vec<Answer>, Timings), Error> {
+        let start = Instant::now();
+        let answers = self.model.answers(request, count)?;
+        Ok((answers, self.timings(start.elapsed(), None, 0)))
+    }
+
+    /// What was timed, with `tokens` made in `whole`, the first of them shown after `first`.
+    fn timings(&self, whole: Duration, first: Option<Duration>, tokens: usize) -> Timings {
         let first_token = first.unwrap_or(whole);
-        let more = answer.token_ids.len().saturating_sub(1);
+        let more = tokens.saturating_sub(1);
         let pace = more as f64 / whole.saturating_sub(first_token).as_secs_f64();
-        let timings = Timings {
+        Timings {
             load: self.load,
             encode: self.encode,
             first_token,
             total: self.load + self.encode + whole,
             tokens_per_second: (more > 0 && pace.is_finite()).then_some(pace),
-        };
-        Ok((answer, timings))
+        }
     }
 }

@@ -61,7 +61,7 @@ pub fn detect(scene: &Scene, asked: &[(Colour, Shape)]) -> Example {
         .flat_map(|&kind| scene.things.iter().filter(move |t| (t.colour, t.shape) == kind))
         .map(|thing| {
             let [x0, y0, x1, y1] = thing.box_.map(|pixels| pixels / SIDE as f32);
-            Detection { label: thing.label(), x0, y0, x1, y1 }
+            Detection { label: thing.label(), x0, y0, x1, y1, codes: None }
         })
         .collect();
     Example {

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use paligemma::tasks::{OCR_PROMPT, caption_prompt, question_prompt};
+use paligemma::tasks::{CaptionStyle, OCR_PROMPT, question_prompt};
 
-use crate::args::{AnswerArgs, ModelArgs};
+use crate::args::{AnswerArgs, ModelArgs, Several, SeveralArgs};
 use crate::error::Error;
 use crate::session::{Query, Session};
 use crate::{output, wire};
@@ -18,10 +18,16 @@ pub(crate) struct Caption {
     /// The language of the caption
     #[arg(long, default_value = "en")]
     lang: String,
+    /// caption, for a short sentence; of pretrained checkpoints also cap, raw and short, and describe,
+    /// longer
+    #[arg(long, default_value = "caption")]
+    style: CaptionStyle,
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
     answer: AnswerArgs,
+    #[command(flatten)]
+    several: SeveralArgs,
 }
 
 /// A question about a picture.
@@ -38,6 +44,8 @@ pub(crate) struct Ask {
     model: ModelArgs,
     #[command(flatten)]
     answer: AnswerArgs,
+    #[command(flatten)]
+    several: SeveralArgs,
 }
 
 /// A picture to read.
@@ -49,6 +57,8 @@ pub(crate) struct Ocr {
     model: ModelArgs,
     #[command(flatten)]
     answer: AnswerArgs,
+    #[command(flatten)]
+    several: SeveralArgs,
 }
 
 /// A prompt as it is, about pictures.
@@ -64,12 +74,14 @@ pub(crate) struct Generate {
     model: ModelArgs,
     #[command(flatten)]
     answer: AnswerArgs,
+    #[command(flatten)]
+    several: SeveralArgs,
 }
 
 impl Caption {
     pub(crate) fn run(self) -> Result<(), Error> {
-        let query = Query::new(vec![self.image], caption_prompt(&self.lang), self.model)?;
-        answer(query, &self.answer)
+        let query = Query::new(vec![self.image], self.style.prompt(&self.lang), self.model)?;
+        answer(query, &self.answer, &self.several)
     }
 }
 
@@ -79,32 +91,42 @@ impl Ask {
             return Err(Error::EmptyQuestion);
         }
         let prompt = question_prompt(&self.lang, &self.question);
-        answer(Query::new(vec![self.image], prompt, self.model)?, &self.answer)
+        answer(Query::new(vec![self.image], prompt, self.model)?, &self.answer, &self.several)
     }
 }
 
 impl Ocr {
     pub(crate) fn run(self) -> Result<(), Error> {
         let query = Query::new(vec![self.image], OCR_PROMPT.to_owned(), self.model)?;
-        answer(query, &self.answer)
+        answer(query, &self.answer, &self.several)
     }
 }
 
 impl Generate {
     pub(crate) fn run(self) -> Result<(), Error> {
-        answer(Query::new(self.images, self.prompt, self.model)?, &self.answer)
+        answer(Query::new(self.images, self.prompt, self.model)?, &self.answer, &self.several)
     }
 }
 
-fn answer(query: Query, args: &AnswerArgs) -> Result<(), Error> {
-    let options = args.options()?;
+fn answer(query: Query, args: &AnswerArgs, several: &SeveralArgs) -> Result<(), Error> {
+    let Several { options, made, shown } = args.several(several)?;
     let session = Session::open(query)?;
+    let request = session.request(options);
+    if made > 1 {
+        let (mut answers, timings) = session.answers(&request, made)?;
+        return match (shown, args.json.json) {
+            (1, true) => output::json(&wire::Answer::new(&answers.swap_remove(0), timings)),
+            (1, false) => output::text(&format!("{}\n", answers[0].text)),
+            (_, true) => output::json(&wire::Answers::new(&answers, timings)),
+            (_, false) => show_all(&answers),
+        };
+    }
     if args.json.json {
-        let (answer, timings) = session.answer(options, |_| Ok(()))?;
+        let (answer, timings) = session.answer(&request, |_| Ok(()))?;
         return output::json(&wire::Answer::new(&answer, timings));
     }
     let mut begun = false;
-    let made = session.answer(options, |piece| {
+    let made = session.answer(&request, |piece| {
         begun = true;
         output::text(piece)
     });
@@ -113,4 +135,15 @@ fn answer(query: Query, args: &AnswerArgs) -> Result<(), Error> {
         output::text("\n")?;
     }
     made.map(drop)
+}
+
+fn show_all(answers: &[paligemma::Answer]) -> Result<(), Error> {
+    let mut rows = vec![["probability", "mean", "answer"].map(str::to_owned)];
+    rows.extend(answers.iter().map(|answer| {
+        let (probability, mean) = (answer.probability(), answer.mean());
+        // An answer of several lines stays one row.
+        let text = answer.text.split_whitespace().collect::<Vec<_>>().join(" ");
+        [format!("{probability:.4}"), format!("{mean:.3}"), text]
+    }));
+    output::table(&rows)
 }

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::path::PathBuf;
 
 use clap::Args;
-use paligemma::{DeviceSpec, DeviceWork, Error as ModelError, Model, NnBackend, pocket};
+use paligemma::{DeviceSpec, DeviceWork, Error as ModelError, Model, NnBackend, PaliGemma, pocket};
 use paligemma_checkpoint::{
     Checkpoint, Ignored, LoadError, LoadReport, PaliGemmaConfig, check_module, parameter_shapes,
 };
@@ -91,12 +91,10 @@ impl Info {
             ..Self::default()
         };
         info.config = info.keep(place.config());
-        if let Some(config) = &info.config {
-            let rows = config.text.vocab_size;
-            info.tokenizer = info.keep(place.tokenizer(config));
-            let tokens = info.tokenizer.as_ref().map_or(0, Tokenizer::vocab_size);
-            if tokens > rows {
-                info.problems.push(ModelError::Vocabulary { tokens, rows });
+        if let Some(config) = info.config.clone() {
+            info.tokenizer = info.keep(place.tokenizer(&config));
+            if let Some(tokenizer) = info.tokenizer.clone() {
+                info.keep(PaliGemma::check_tokenizer(&config, &tokenizer));
             }
         }
         let checkpoint = info.keep(place.checkpoint());

@@ -1,9 +1,13 @@
 //! What `--json` prints: the shapes that other programs read, converted by hand.
 
+mod segment;
+
 use std::collections::BTreeMap;
 
 use paligemma::{Candidate, DetectedBox, DeviceSpec, DeviceStatus, FinishReason};
 use serde::Serialize;
+
+pub(crate) use segment::Segmentation;
 
 use crate::{session, verbs};
 
@@ -32,6 +36,22 @@ struct Timings {
     first_token_seconds: f64,
     total_seconds: f64,
     tokens_per_second: Option<f64>,
+}
+
+/// The same, with `--num-answers`: best first.
+#[derive(Serialize)]
+pub(crate) struct Answers<'a> {
+    answers: Vec<OneAnswer<'a>>,
+    timings: Timings,
+}
+
+#[derive(Serialize)]
+struct OneAnswer<'a> {
+    text: &'a str,
+    token_ids: &'a [u32],
+    total: f32,
+    mean: f32,
+    probability: f32,
 }
 
 /// `detect`.
@@ -131,14 +151,33 @@ impl<'a> Answer<'a> {
                 FinishReason::Length => "length",
             },
             usage: Usage { prompt_tokens, image_tokens, completion_tokens },
-            timings: Timings {
-                load_seconds: timings.load.as_secs_f64(),
-                encode_seconds: timings.encode.as_secs_f64(),
-                first_token_seconds: timings.first_token.as_secs_f64(),
-                total_seconds: timings.total.as_secs_f64(),
-                tokens_per_second: timings.tokens_per_second,
-            },
+            timings: Timings::new(timings),
         }
+    }
+}
+
+impl Timings {
+    fn new(timings: session::Timings) -> Self {
+        Self {
+            load_seconds: timings.load.as_secs_f64(),
+            encode_seconds: timings.encode.as_secs_f64(),
+            first_token_seconds: timings.first_token.as_secs_f64(),
+            total_seconds: timings.total.as_secs_f64(),
+            tokens_per_second: timings.tokens_per_second,
+        }
+    }
+}
+
+impl<'a> Answers<'a> {
+    pub(crate) fn new(answers: &'a [paligemma::Answer], timings: session::Timings) -> Self {
+        let wire = |answer: &'a paligemma::Answer| OneAnswer {
+            text: &answer.text,
+            token_ids: &answer.token_ids,
+            total: answer.total(),
+            mean: answer.mean(),
+            probability: answer.probability(),
+        };
+        Self { answers: answers.iter().map(wire).collect(), timings: Timings::new(timings) }
     }
 }
 
@@ -148,11 +187,14 @@ impl<'a> Detection<'a> {
         timings: session::Timings,
         boxes: &'a [DetectedBox],
     ) -> Self {
-        let wire = |found: &'a DetectedBox| {
-            let DetectedBox { ref label, x0, y0, x1, y1, confidence } = *found;
-            Box { label, x0, y0, x1, y1, confidence }
-        };
-        Self { answer: Answer::new(answer, timings), boxes: boxes.iter().map(wire).collect() }
+        Self { answer: Answer::new(answer, timings), boxes: boxes.iter().map(Box::new).collect() }
+    }
+}
+
+impl<'a> Box<'a> {
+    fn new(found: &'a DetectedBox) -> Self {
+        let DetectedBox { ref label, x0, y0, x1, y1, confidence } = *found;
+        Self { label, x0, y0, x1, y1, confidence }
     }
 }
 
