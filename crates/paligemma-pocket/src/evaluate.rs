@@ -4,6 +4,8 @@ use std::fmt;
 
 use paligemma_processor::{Detection, parse_detections};
 
+use crate::mask::{self, MaskCodes, parse_segmentations, paste};
+use crate::scene::{SIDE, Scene};
 use crate::task::{Example, Task};
 
 /// Overlap from which a predicted box counts as found.
@@ -43,8 +45,28 @@ impl Boxes {
     }
 }
 
+/// Masks over all predictions of `segment`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Masks {
+    /// Things that were to be found.
+    pub expected: usize,
+    /// Those found: in a box that overlaps theirs by half at least, with a mask.
+    pub found: usize,
+    /// Sum over those found of the overlap of masks.
+    pub overlap: f32,
+    /// Sum over those found of the overlap of boxes.
+    pub box_overlap: f32,
+}
+
+impl Masks {
+    /// Mean overlap of the masks of things that were found; zero of nothing.
+    pub fn mean(&self) -> f32 {
+        self.overlap / self.found.max(1) as f32
+    }
+}
+
 /// Scores by task.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Score {
     /// Captions, right when equal.
     pub caption: Tally,
@@ -54,6 +76,8 @@ pub struct Score {
     pub ocr: Tally,
     /// Detections, box by box.
     pub detection: Boxes,
+    /// Segmentations, mask by mask.
+    pub segmentation: Masks,
 }
 
 impl Score {
@@ -64,9 +88,34 @@ impl Score {
             Task::Answer => &mut self.answer,
             Task::Ocr => &mut self.ocr,
             Task::Detect => return self.add_boxes(&example.suffix, predicted),
+            Task::Segment => return,
         };
         tally.total += 1;
         tally.right += usize::from(predicted.trim() == example.suffix);
+    }
+
+    /// Counts what a model answered when it was asked to segment one thing of a scene, after
+    /// `decode` has made 64 x 64 values of its codes, positive inside of the mask.
+    pub fn add_mask(
+        &mut self,
+        scene: &Scene,
+        index: usize,
+        predicted: &str,
+        decode: impl Fn(&MaskCodes) -> Vec<f32>,
+    ) {
+        let truth = scene.things[index].detection();
+        self.segmentation.expected += 1;
+        let guesses = parse_segmentations(predicted);
+        let same = guesses.iter().filter(|(guess, _)| guess.label == truth.label);
+        let rated = same.map(|(guess, codes)| (overlap(&truth, guess), guess, codes));
+        let best = rated.max_by(|a, b| a.0.total_cmp(&b.0));
+        let Some((rate, guess, codes)) = best.filter(|best| best.0 >= LEAST_OVERLAP) else {
+            return;
+        };
+        let shown: Vec<bool> = scene.mask_at(index, 1).pixels().map(|p| p.0[0] >= 128).collect();
+        self.segmentation.found += 1;
+        self.segmentation.box_overlap += rate;
+        self.segmentation.overlap += mask::overlap(&shown, &paste(&decode(codes), guess, SIDE));
     }
 
     /// Matches boxes one to one, best overlaps first.
@@ -104,7 +153,26 @@ impl fmt::Display for Score {
             writeln!(f, "| {task} | exact match | {:.3} | {} |", tally.rate(), tally.total)?;
         }
         let boxes = &self.detection;
-        write!(f, "| detect | F1 at IoU 0.5 | {:.3} | {} |", boxes.f1(), boxes.expected)
+        writeln!(f, "| detect | F1 at IoU 0.5 | {:.3} | {} |", boxes.f1(), boxes.expected)?;
+        let masks = &self.segmentation;
+        writeln!(
+            f,
+            "| segment | mean IoU of masks found | {:.3} | {} |",
+            masks.mean(),
+            masks.found
+        )?;
+        writeln!(
+            f,
+            "| segment | mean IoU of boxes found | {:.3} | {} |",
+            masks.box_overlap / masks.found.max(1) as f32,
+            masks.found
+        )?;
+        write!(
+            f,
+            "| segment | found | {:.3} | {} |",
+            masks.found as f32 / masks.expected.max(1) as f32,
+            masks.expected
+        )
     }
 }
 
@@ -120,7 +188,6 @@ fn overlap(a: &Detection, b: &Detection) -> f32 {
 #[expect(clippy::float_cmp, reason = "0 and 1 are quotients without rounding")]
 mod tests {
     use super::*;
-    use crate::scene::Scene;
     use crate::task::evaluation_examples;
 
     fn example(task: Task, suffix: &str) -> Example {

@@ -20,9 +20,11 @@
 
 pub mod draw;
 pub mod evaluate;
+pub mod mask;
 pub mod patches;
 mod question;
 pub mod scene;
+pub mod silhouette;
 pub mod task;
 pub mod thing;
 pub mod vocabulary;

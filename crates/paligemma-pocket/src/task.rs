@@ -5,9 +5,10 @@ use rand::seq::SliceRandom;
 use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::mask::MaskCodes;
 use crate::question;
-use crate::scene::{SIDE, Scene};
-use crate::thing::{Colour, Shape, label};
+use crate::scene::Scene;
+use crate::thing::{Colour, Shape, Thing, label};
 
 /// What a prompt asks for, and so how its answer is scored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,11 +21,16 @@ pub enum Task {
     Detect,
     /// `ocr`: what the plate says.
     Ocr,
+    /// `segment <thing> ; <thing>`: boxes, codes of masks, labels.
+    Segment,
 }
 
 impl Task {
     /// Every task.
-    pub const ALL: [Self; 4] = [Self::Caption, Self::Answer, Self::Detect, Self::Ocr];
+    pub const ALL: [Self; 5] =
+        [Self::Caption, Self::Answer, Self::Detect, Self::Ocr, Self::Segment];
+    /// The tasks whose answers are told by the scene alone, without codes of masks.
+    pub const PLAIN: [Self; 4] = [Self::Caption, Self::Answer, Self::Detect, Self::Ocr];
 }
 
 /// A prompt and its answer, both without control tokens: no `<bos>`, newline or `<eos>`.
@@ -59,16 +65,43 @@ pub fn detect(scene: &Scene, asked: &[(Colour, Shape)]) -> Example {
     let found: Vec<Detection> = asked
         .iter()
         .flat_map(|&kind| scene.things.iter().filter(move |t| (t.colour, t.shape) == kind))
-        .map(|thing| {
-            let [x0, y0, x1, y1] = thing.box_.map(|pixels| pixels / SIDE as f32);
-            Detection { label: thing.label(), x0, y0, x1, y1 }
-        })
+        .map(Thing::detection)
         .collect();
     Example {
         task: Task::Detect,
         prefix: format!("detect {}", prefix.join(" ; ")),
         suffix: format_detections(&found),
     }
+}
+
+/// Boxes and masks of the asked things, given by their numbers in the scene with the codes of
+/// their masks, in the order asked.
+pub fn segment(scene: &Scene, asked: &[(usize, MaskCodes)]) -> Example {
+    let things: Vec<(&Thing, &MaskCodes)> = asked
+        .iter()
+        .filter_map(|(index, codes)| Some((scene.things.get(*index)?, codes)))
+        .collect();
+    let labels: Vec<String> = things.iter().map(|(thing, _)| thing.label()).collect();
+    let found: Vec<String> = things
+        .iter()
+        .map(|(thing, codes)| {
+            let codes: String = codes.iter().map(|code| format!("<seg{code:03}>")).collect();
+            format_detections(&[thing.detection()]).replacen(' ', &format!("{codes} "), 1)
+        })
+        .collect();
+    Example {
+        task: Task::Segment,
+        prefix: format!("segment {}", labels.join(" ; ")),
+        suffix: found.join(" ; "),
+    }
+}
+
+/// What to ask a segmentation for in training: one thing, or in one case of four two of them.
+pub fn draw_segmented(scene: &Scene, rng: &mut impl Rng) -> Vec<usize> {
+    let mut indices: Vec<usize> = (0..scene.things.len()).collect();
+    indices.shuffle(rng);
+    indices.truncate(if rng.random_bool(0.25) { 2 } else { 1 });
+    indices
 }
 
 /// What the plate says; empty without a plate.
@@ -131,7 +164,7 @@ fn draw_asked(scene: &Scene, rng: &mut impl Rng) -> Vec<(Colour, Shape)> {
 mod tests {
     use super::*;
     use crate::scene::{Ground, PlatedText};
-    use crate::thing::{Size, Thing};
+    use crate::thing::Size;
 
     fn scene() -> Scene {
         let thing = |colour, shape, size, box_| Thing { colour, shape, size, box_, paint: [0; 3] };
@@ -202,7 +235,7 @@ mod tests {
         let mut rng = ChaCha8Rng::seed_from_u64(5);
         let all: Vec<Example> =
             (0..2000).flat_map(|seed| examples(&Scene::generate(seed, 1..=4), &mut rng)).collect();
-        for task in Task::ALL {
+        for task in Task::PLAIN {
             assert!(all.iter().any(|example| example.task == task));
         }
         let empty = |task| all.iter().filter(|e| e.task == task && e.suffix.is_empty()).count();
