@@ -137,7 +137,8 @@ impl Lesson {
             if (step - WITHOUT_CODES).is_multiple_of(REVIVE_EVERY) && step < REVIVE_UNTIL {
                 self.revive(&latents);
             }
-            let vectors = self.vae.embed(self.choose(&latents));
+            let codes = self.choose(&latents);
+            let vectors = self.vae.embed(codes);
             let straight = latents.clone() + (vectors.clone() - latents.clone()).detach();
             let error = mean_square(self.vae.decode_latents(straight), target);
             let follow = mean_square(vectors.clone(), latents.clone().detach());
