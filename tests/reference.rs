@@ -9,17 +9,22 @@ use paligemma_checkpoint::{Checkpoint, PaliGemmaConfig};
 use paligemma_nn::TokenKind;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
+use serde::Deserialize;
 
 /// The tiny model's weights under the published names.
 pub const WEIGHTS: &[u8] = include_bytes!("golden/tiny_pg1/published/model.safetensors");
 /// The tiny model's configuration as published files spell it.
 pub const CONFIG: &str = include_str!("golden/tiny_pg1/published/config.json");
 
-/// Values and, in a file of their own, gradients; no key is in both.
-static FILES: LazyLock<[SafeTensors<'static>; 2]> = LazyLock::new(|| {
-    let files: [&[u8]; 2] = [
+/// The weights of the mask VQ-VAE, in NumPy's archive as the published ones are.
+pub const MASK_WEIGHTS: &[u8] = include_bytes!("golden/masks/vae.npz");
+
+/// Values and, in files of their own, gradients and masks; no key is in two of them.
+static FILES: LazyLock<[SafeTensors<'static>; 3]> = LazyLock::new(|| {
+    let files: [&[u8]; 3] = [
         include_bytes!("golden/tiny_pg1/golden.safetensors"),
         include_bytes!("golden/tiny_pg1/gradients.safetensors"),
+        include_bytes!("golden/masks/golden.safetensors"),
     ];
     files.map(|file| SafeTensors::deserialize(file).expect("golden files are safetensors files"))
 });
@@ -79,6 +84,30 @@ pub fn integers(key: &str) -> Vec<i64> {
 /// If there is no such tensor.
 pub fn flags(key: &str) -> Vec<bool> {
     view(key).data().iter().map(|&byte| byte == 1).collect()
+}
+
+/// A beam search whose answers end early, and what the reference found.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Search {
+    /// The token that stands in for `<eos>`.
+    pub eos: u32,
+    /// How many answers are followed.
+    pub num_beams: usize,
+    /// The most tokens of an answer.
+    pub max_new_tokens: usize,
+    /// The answers, best first, with the token that ends them if they end.
+    pub answers: Vec<Vec<i64>>,
+    /// The score of each.
+    pub scores: Vec<f32>,
+}
+
+/// Beam searches about the prompt of case `a`.
+///
+/// # Panics
+/// If the golden file is damaged.
+pub fn searches() -> Vec<Search> {
+    serde_json::from_str(include_str!("golden/tiny_pg1/searches.json"))
+        .expect("the golden searches are a list")
 }
 
 /// One row of a case, slot by slot as the reference was given it, padding included.

@@ -5,7 +5,9 @@ use std::fmt;
 use paligemma::Dtype;
 use paligemma_nn::NnBackend;
 
-use super::{Bench, Measured, decoding, gradients, layout, properties, training, values};
+use super::{
+    Bench, Measured, beams, decoding, gradients, layout, masks, properties, training, values,
+};
 
 /// One row of the table. The letters are the golden cases, as their maker calls them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +32,10 @@ pub enum Case {
     Greedy(&'static str),
     /// Greedy decoding that may end with `<eos>`.
     GreedyEos,
+    /// Beam search: tokens and scores of the answers of a golden case.
+    Beams(&'static str),
+    /// Beam searches whose answers end early.
+    BeamsEnding,
     /// Every row of a ragged batch is what it is alone.
     BatchRows,
     /// The same for a row without a picture.
@@ -38,6 +44,8 @@ pub enum Case {
     Cached,
     /// Continuations of one prompt, side by side, are what they are alone.
     Forked,
+    /// The mask VQ-VAE: vectors, codes and masks.
+    Masks,
 }
 
 impl Case {
@@ -54,8 +62,10 @@ impl Case {
         cases.extend([Self::Gradients, Self::Score]);
         let greedy = ["e_greedy", "e_greedy_single2", "e_greedy_batch_left", "e_greedy_two_images"];
         cases.extend(greedy.map(Self::Greedy));
-        cases.extend([Self::GreedyEos, Self::BatchRows, Self::NoPicture]);
-        cases.extend([Self::Cached, Self::Forked]);
+        cases.push(Self::GreedyEos);
+        cases.extend(["e_beam3", "e_beam3_all", "e_beam3_eos"].map(Self::Beams));
+        cases.extend([Self::BeamsEnding, Self::BatchRows, Self::NoPicture]);
+        cases.extend([Self::Cached, Self::Forked, Self::Masks]);
         cases
     }
 
@@ -69,8 +79,9 @@ impl Case {
             Self::Values(_) => Some("has no limit but in f32; the errors per layer have"),
             Self::CausalPrefix => Some("is a question of the mask; f32 answers it"),
             Self::Gradients => Some("training is in f32"),
+            Self::Masks => Some("is computed in f32, whatever the model is held in"),
             Self::Loss(_) | Self::Score => Some("follows from the logits, which are compared"),
-            Self::Greedy(_) | Self::GreedyEos => {
+            Self::Greedy(_) | Self::GreedyEos | Self::Beams(_) | Self::BeamsEnding => {
                 Some("rounding may rightly swap tokens of almost equal logits")
             }
             Self::Logits(case) if case != "a" => {
@@ -98,10 +109,13 @@ impl Case {
             Self::Score => decoding::score(bench),
             Self::Greedy(case) => decoding::greedy(bench, case),
             Self::GreedyEos => decoding::greedy_eos(bench),
+            Self::Beams(case) => beams::golden(bench, case),
+            Self::BeamsEnding => beams::ending(bench),
             Self::BatchRows => properties::batch_rows(bench),
             Self::NoPicture => properties::no_picture(bench),
             Self::Cached => properties::cached(bench),
             Self::Forked => properties::forked(bench),
+            Self::Masks => masks::measure(bench),
         }
     }
 }
@@ -119,10 +133,13 @@ impl fmt::Display for Case {
             Self::Score => f.write_str("f: log-probabilities"),
             Self::Greedy(case) => f.write_str(case),
             Self::GreedyEos => f.write_str("e_greedy_eos"),
+            Self::Beams(case) => f.write_str(case),
+            Self::BeamsEnding => f.write_str("beams that end early"),
             Self::BatchRows => f.write_str("batch row = alone"),
             Self::NoPicture => f.write_str("batch row, no picture"),
             Self::Cached => f.write_str("cached = uncached"),
             Self::Forked => f.write_str("forked = alone"),
+            Self::Masks => f.write_str("mask VQ-VAE"),
         }
     }
 }

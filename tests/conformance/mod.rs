@@ -1,11 +1,13 @@
 //! The conformance table: every case on every device and dtype, against the reference.
 
+mod beams;
 mod bench;
 mod case;
 mod decoding;
 mod gaps;
 mod gradients;
 mod layout;
+mod masks;
 mod measured;
 mod properties;
 mod run;

@@ -57,6 +57,7 @@ const LAYERS: &[Layer] = &[
             "paligemma",
             "paligemma-checkpoint",
             "paligemma-gemma",
+            "paligemma-mask",
             "paligemma-nn",
             "paligemma-processor",
             "paligemma-siglip",

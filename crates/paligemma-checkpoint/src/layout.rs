@@ -89,8 +89,7 @@ pub const MASK_LAYOUT: Layout = Layout {
 };
 
 /// Every spelling, the one written first.
-static KNOWN: [&Layout; 5] =
-    [&LAYOUTS[0], &LAYOUTS[1], &LAYOUTS[2], &LAYOUTS[3], &MASK_LAYOUT];
+static KNOWN: [&Layout; 5] = [&LAYOUTS[0], &LAYOUTS[1], &LAYOUTS[2], &LAYOUTS[3], &MASK_LAYOUT];
 
 impl Layout {
     /// The layout of a file with these tensor `names`.

@@ -72,13 +72,19 @@ pub(crate) fn parse(path: &Path, file: &Bytes) -> Result<Vec<SourceTensor>, Sour
             method: entry.compression(),
         };
         let array = stored.bytes(file).and_then(|bytes| array(&bytes));
-        let Array { elements, shape, data } =
-            array.map_err(|problem| SourceError::Array {
-                path: path.to_owned(),
-                tensor: name.clone(),
-                problem,
-            })?;
-        tensors.push(SourceTensor { name, path: path.to_owned(), elements, shape, data, map: None });
+        let Array { elements, shape, data } = array.map_err(|problem| SourceError::Array {
+            path: path.to_owned(),
+            tensor: name.clone(),
+            problem,
+        })?;
+        tensors.push(SourceTensor {
+            name,
+            path: path.to_owned(),
+            elements,
+            shape,
+            data,
+            map: None,
+        });
     }
     Ok(tensors)
 }

@@ -74,7 +74,8 @@ fn complete(file: &NamedTempFile) -> io::Result<()> {
 
 fn appear(file: NamedTempFile, path: &Path) -> Result<(), SaveError> {
     let appeared = file.persist(path);
-    let failed = |error: PersistError| SaveError::Write { path: path.to_owned(), source: error.error };
+    let failed =
+        |error: PersistError| SaveError::Write { path: path.to_owned(), source: error.error };
     appeared.map(drop).map_err(failed)
 }
 

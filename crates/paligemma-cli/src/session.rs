@@ -5,10 +5,33 @@ use std::time::{Duration, Instant};
 
 use paligemma::image::RgbImage;
 use paligemma::{Answer, Options, PaliGemma, Request, Scene};
-use paligemma_processor::open_picture;
+use paligemma_processor::{TokenizerError, open_picture};
 
+use crate::args::ModelArgs;
 use crate::error::Error;
-use crate::plan::Query;
+
+/// A prompt about pictures, and the model it is for.
+#[derive(Debug)]
+pub(crate) struct Query {
+    pictures: Vec<PathBuf>,
+    prompt: String,
+    model: ModelArgs,
+}
+
+impl Query {
+    /// Refuses what can be seen to fail before any work.
+    pub(crate) fn new(
+        pictures: Vec<PathBuf>,
+        prompt: String,
+        model: ModelArgs,
+    ) -> Result<Self, Error> {
+        if prompt.trim().is_empty() {
+            return Err(paligemma::Error::from(TokenizerError::EmptyPrompt).into());
+        }
+        model.check()?;
+        Ok(Self { pictures, prompt, model })
+    }
+}
 
 /// A model that has seen the pictures of a query.
 pub(crate) struct Session {
@@ -41,12 +64,8 @@ impl Session {
         let read = |path: &PathBuf| open_picture(path).map_err(paligemma::Error::from);
         let pictures = query.pictures.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         let place = query.model.locate()?;
-        if let Some(threads) = query.threads {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.get());
-            pool.build_global().map_err(Error::Threads)?;
-        }
         let start = Instant::now();
-        let model = place.open(query.device, query.dtype)?;
+        let model = query.model.open(&place)?;
         let load = start.elapsed();
         let start = Instant::now();
         let scene = model.encode(&pictures);
@@ -54,32 +73,59 @@ impl Session {
         Ok(Self { model, pictures, scene, prompt: query.prompt, load, encode })
     }
 
+    /// What is asked, with these options.
+    pub(crate) fn request(&self, options: Options) -> Request {
+        let (scene, prompt) = (self.scene.clone(), self.prompt.clone());
+        Request { scene, prompt, options, constraint: None }
+    }
+
     /// Makes the answer; `show` gets every piece of it as soon as it is there.
     pub(crate) fn answer(
         &self,
-        options: Options,
+        request: &Request,
         mut show: impl FnMut(&str) -> Result<(), Error>,
     ) -> Result<(Answer, Timings), Error> {
-        let (scene, prompt) = (self.scene.clone(), self.prompt.clone());
         let start = Instant::now();
         let mut first = None;
-        let mut stream = self.model.stream(&Request { scene, prompt, options })?;
-        for piece in stream.by_ref() {
+        let answer = if request.options.num_beams > 1 {
+            let answer = self.model.generate(request)?;
             first.get_or_insert_with(|| start.elapsed());
-            show(&piece?)?;
-        }
-        let answer = stream.finish()?;
-        let whole = start.elapsed();
+            show(&answer.text)?;
+            answer
+        } else {
+            let mut stream = self.model.stream(request)?;
+            for piece in stream.by_ref() {
+                first.get_or_insert_with(|| start.elapsed());
+                show(&piece?)?;
+            }
+            stream.finish()?
+        };
+        let tokens = answer.token_ids.len();
+        Ok((answer, self.timings(start.elapsed(), first, tokens)))
+    }
+
+    /// Makes several answers, best first.
+    pub(crate) fn answers(
+        &self,
+        request: &Request,
+        count: usize,
+    ) -> Result<(Vec<Answer>, Timings), Error> {
+        let start = Instant::now();
+        let answers = self.model.answers(request, count)?;
+        Ok((answers, self.timings(start.elapsed(), None, 0)))
+    }
+
+    /// What was timed, with `tokens` made in `whole`, the first of them shown after `first`.
+    fn timings(&self, whole: Duration, first: Option<Duration>, tokens: usize) -> Timings {
         let first_token = first.unwrap_or(whole);
-        let more = answer.token_ids.len().saturating_sub(1);
+        let more = tokens.saturating_sub(1);
         let pace = more as f64 / whole.saturating_sub(first_token).as_secs_f64();
-        let timings = Timings {
+        Timings {
             load: self.load,
             encode: self.encode,
             first_token,
             total: self.load + self.encode + whole,
             tokens_per_second: (more > 0 && pace.is_finite()).then_some(pace),
-        };
-        Ok((answer, timings))
+        }
     }
 }

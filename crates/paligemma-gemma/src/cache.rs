@@ -1,6 +1,6 @@
 //! Keys and values of the tokens seen so far, owned by the request.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor, TensorData};
 use paligemma_nn::NnBackend;
 
 /// Keys and values of one layer, in buffers of the full capacity.
@@ -47,20 +47,23 @@ impl<B: NnBackend> KvCache<B> {
         self.batch
     }
 
-    /// The same cache for several continuations of its only row: every row becomes a copy.
+    /// The given rows, each any number of times and in any order.
     ///
     /// # Panics
-    /// If the cache has more than one row.
-    pub fn repeat(&self, batch: usize) -> Self {
-        assert_eq!(self.batch, 1, "only a cache of one row can be repeated");
-        let repeat = |layer: &LayerCache<B>| LayerCache {
-            buffers: layer
-                .buffers
-                .clone()
-                .map(|buffers| buffers.map(|buffer| buffer.repeat_dim(0, batch))),
+    /// If there is no such row.
+    pub fn select(&self, rows: &[usize]) -> Self {
+        assert!(rows.iter().all(|&row| row < self.batch), "the cache has {} rows", self.batch);
+        let indices: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
+        let select = |buffer: &Tensor<B, 4>| {
+            let indices = TensorData::new(indices.clone(), [rows.len()]);
+            let indices = Tensor::<B, 1, Int>::from_data(indices, &buffer.device());
+            buffer.clone().select(0, indices)
+        };
+        let layer = |layer: &LayerCache<B>| LayerCache {
+            buffers: layer.buffers.as_ref().map(|buffers| buffers.each_ref().map(select)),
             ..*layer
         };
-        Self { layers: self.layers.iter().map(repeat).collect(), batch }
+        Self { layers: self.layers.iter().map(layer).collect(), batch: rows.len() }
     }
 }
 

@@ -1,10 +1,10 @@
 //! Convolutions of three kinds, and the residual block made of them.
 
 use burn::module::{Module, Param};
+use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 use burn::tensor::module::{conv_transpose2d, conv2d};
 use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
-use burn::tensor::Tensor;
 use paligemma_nn::NnBackend;
 use paligemma_nn::parameter::{constant, normal};
 

@@ -5,9 +5,9 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 use paligemma_nn::NnBackend;
 
+use crate::MaskConfig;
 use crate::config::RESIDUALS;
 use crate::convolution::{Convolution, POINTWISE, Residual, SCALING};
-use crate::MaskConfig;
 
 /// Four halving convolutions, two residual blocks and a projection.
 #[derive(Module, Debug)]

@@ -3,8 +3,11 @@
 use std::sync::LazyLock;
 
 use ab_glyph::{Font, FontRef, Glyph, PxScale, point};
-use image::{GrayImage, RgbImage};
-use tiny_skia::{FillRule, Paint, Path, PathBuilder, Pixmap, Rect, Transform};
+use image::RgbImage;
+use paligemma_processor::{Bitmap, crop_mask};
+use tiny_skia::{
+    FillRule, Paint, Path, PathBuilder, Pixmap, PremultipliedColorU8, Rect, Transform,
+};
 
 use crate::scene::{Ground, PADDING, PlatedText, SIDE, Scene, mix};
 use crate::thing::{Shape, Thing};
@@ -50,12 +53,12 @@ impl Scene {
         RgbImage::from_raw(side, side, pixels.collect()).expect("three bytes for every pixel")
     }
 
-    /// How much of every pixel of [`Scene::render_at`] shows the thing at `index`: its outline as
-    /// it is painted there, less what is painted over it. Black without such a thing.
+    /// Which pixels of [`Scene::render_at`] show the thing at `index`: those that its outline covers
+    /// by half at least, less what is painted over it. None without such a thing.
     ///
     /// # Panics
     /// If `scale` is zero.
-    pub fn mask_at(&self, index: usize, scale: u32) -> GrayImage {
+    pub fn mask_at(&self, index: usize, scale: u32) -> Bitmap {
         let mut canvas = Canvas::new(scale);
         for (at, thing) in self.things.iter().enumerate() {
             canvas.fill_thing(thing, if at == index { [255; 3] } else { [0; 3] });
@@ -63,10 +66,25 @@ impl Scene {
         for text in &self.plates {
             canvas.fill_plate(text, [[0; 3]; 2]);
         }
-        let side = canvas.pixels.width();
-        let cover = canvas.pixels.data().chunks_exact(4).map(|pixel| pixel[0]);
-        GrayImage::from_raw(side, side, cover.collect()).expect("a byte for every pixel")
+        covered(&canvas.pixels)
     }
+
+    /// The mask of the thing at `index` within its box, as an encoder of masks takes it; zeros
+    /// without such a thing.
+    pub fn cut_out(&self, index: usize) -> Vec<f32> {
+        let box_ = self.things.get(index).map_or([0.0; 4], |thing| thing.box_);
+        let box_ = box_.map(|edge| edge * MASK_SCALE as f32);
+        crop_mask(&self.mask_at(index, MASK_SCALE), box_)
+    }
+}
+
+/// How many times as fine as pictures masks are learned and compared: as people look at them.
+pub const MASK_SCALE: u32 = 4;
+
+/// The pixels of a white outline on nothing that it covers by half at least.
+pub(crate) fn covered(pixels: &Pixmap) -> Bitmap {
+    let half = |pixel: PremultipliedColorU8| pixel.red() >= 128;
+    Bitmap::from_fn(pixels.width(), pixels.height(), |x, y| pixels.pixel(x, y).is_some_and(half))
 }
 
 impl Canvas {
@@ -234,11 +252,13 @@ mod tests {
                 }
                 for scale in [1, 4] {
                     let picture = lit.render_at(scale);
-                    let shown = picture.pixels().map(|pixel| pixel.0[0]);
-                    assert!(shown.eq(scene.mask_at(index, scale).into_raw()), "{seed} {index}");
+                    let mask = scene.mask_at(index, scale);
+                    for (x, y, pixel) in picture.enumerate_pixels() {
+                        assert_eq!(mask.get(x, y), pixel.0[0] >= 128, "{seed} {index} {x} {y}");
+                    }
                 }
             }
-            assert!(scene.mask_at(scene.things.len(), 1).pixels().all(|pixel| pixel.0[0] == 0));
+            assert_eq!(scene.mask_at(scene.things.len(), 1).area(), 0);
         }
     }
 
@@ -247,10 +267,10 @@ mod tests {
         let mut scene = (0..).map(|seed| Scene::generate(seed, 1..=1));
         let mut scene = scene.find(|scene| !scene.plates.is_empty()).unwrap();
         let [x0, y0, x1, y1] = scene.things[0].box_;
-        let area = |scene: &Scene| scene.mask_at(0, 1).pixels().map(|p| u64::from(p.0[0])).sum();
-        let whole: u64 = area(&scene);
+        let area = |scene: &Scene| scene.mask_at(0, 1).area();
+        let whole = area(&scene);
         scene.plates[0].box_ = [x0, y0, x1, f32::midpoint(y0, y1)];
-        let half: u64 = area(&scene);
+        let half = area(&scene);
         assert!(half > 0 && half < whole);
         scene.plates[0].box_ = [x0 - 1.0, y0 - 1.0, x1 + 1.0, y1 + 1.0];
         assert_eq!(area(&scene), 0);

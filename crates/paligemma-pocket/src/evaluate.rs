@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use paligemma_processor::{Detection, parse_detections};
+use paligemma_processor::{Detection, SoftMask, parse_detections};
 
-use crate::mask::{self, MaskCodes, parse_segmentations, paste};
+use crate::draw::MASK_SCALE;
 use crate::scene::{SIDE, Scene};
-use crate::task::{Example, Task};
+use crate::task::{Example, MaskCodes, Task};
 
 /// Overlap from which a predicted box counts as found.
 const LEAST_OVERLAP: f32 = 0.5;
@@ -50,18 +50,21 @@ impl Boxes {
 pub struct Masks {
     /// Things that were to be found.
     pub expected: usize,
-    /// Those found: in a box that overlaps theirs by half at least, with a mask.
+    /// Those found: in a box that overlaps theirs by half at least.
     pub found: usize,
-    /// Sum over those found of the overlap of masks.
+    /// Sum over those found of the overlap of masks, nothing where none is told.
     pub overlap: f32,
-    /// Sum over those found of the overlap of boxes.
-    pub box_overlap: f32,
 }
 
 impl Masks {
     /// Mean overlap of the masks of things that were found; zero of nothing.
     pub fn mean(&self) -> f32 {
         self.overlap / self.found.max(1) as f32
+    }
+
+    /// The share that was found; zero of nothing.
+    pub fn recall(&self) -> f32 {
+        self.found as f32 / self.expected.max(1) as f32
     }
 }
 
@@ -94,28 +97,32 @@ impl Score {
         tally.right += usize::from(predicted.trim() == example.suffix);
     }
 
-    /// Counts what a model answered when it was asked to segment one thing of a scene, after
-    /// `decode` has made 64 x 64 values of its codes, positive inside of the mask.
-    pub fn add_mask(
+    /// Counts the masks of things that a model was asked to segment. `decode` makes the values of a
+    /// mask of its codes, positive where the thing is.
+    pub fn add_masks(
         &mut self,
         scene: &Scene,
-        index: usize,
+        example: &Example,
         predicted: &str,
-        decode: impl Fn(&MaskCodes) -> Vec<f32>,
+        decode: impl Fn(MaskCodes) -> Vec<f32>,
     ) {
-        let truth = scene.things[index].detection();
-        self.segmentation.expected += 1;
-        let guesses = parse_segmentations(predicted);
-        let same = guesses.iter().filter(|(guess, _)| guess.label == truth.label);
-        let rated = same.map(|(guess, codes)| (overlap(&truth, guess), guess, codes));
-        let best = rated.max_by(|a, b| a.0.total_cmp(&b.0));
-        let Some((rate, guess, codes)) = best.filter(|best| best.0 >= LEAST_OVERLAP) else {
-            return;
-        };
-        let shown: Vec<bool> = scene.mask_at(index, 1).pixels().map(|p| p.0[0] >= 128).collect();
-        self.segmentation.found += 1;
-        self.segmentation.box_overlap += rate;
-        self.segmentation.overlap += mask::overlap(&shown, &paste(&decode(codes), guess, SIDE));
+        let guesses = parse_detections(predicted);
+        for truth in parse_detections(&example.suffix) {
+            self.segmentation.expected += 1;
+            let same = guesses.iter().filter(|guess| guess.label == truth.label);
+            let best = same.max_by(|a, b| overlap(&truth, a).total_cmp(&overlap(&truth, b)));
+            let Some(guess) = best.filter(|best| overlap(&truth, best) >= LEAST_OVERLAP) else {
+                continue;
+            };
+            self.segmentation.found += 1;
+            let index = scene.things.iter().position(|thing| thing.label() == truth.label);
+            if let (Some(index), Some(codes)) = (index, guess.codes) {
+                let side = SIDE * MASK_SCALE;
+                let box_ = [guess.x0, guess.y0, guess.x1, guess.y1].map(|at| at * side as f32);
+                let mask = SoftMask::in_box(&decode(codes), box_, (side, side)).bitmap();
+                self.segmentation.overlap += mask.iou(&scene.mask_at(index, MASK_SCALE));
+            }
+        }
     }
 
     /// Matches boxes one to one, best overlaps first.
@@ -154,25 +161,10 @@ impl fmt::Display for Score {
         }
         let boxes = &self.detection;
         writeln!(f, "| detect | F1 at IoU 0.5 | {:.3} | {} |", boxes.f1(), boxes.expected)?;
-        let masks = &self.segmentation;
-        writeln!(
-            f,
-            "| segment | mean IoU of masks found | {:.3} | {} |",
-            masks.mean(),
-            masks.found
-        )?;
-        writeln!(
-            f,
-            "| segment | mean IoU of boxes found | {:.3} | {} |",
-            masks.box_overlap / masks.found.max(1) as f32,
-            masks.found
-        )?;
-        write!(
-            f,
-            "| segment | found | {:.3} | {} |",
-            masks.found as f32 / masks.expected.max(1) as f32,
-            masks.expected
-        )
+        let Masks { expected, found, .. } = self.segmentation;
+        let [mean, recall] = [self.segmentation.mean(), self.segmentation.recall()];
+        writeln!(f, "| segment | found, at IoU 0.5 of boxes | {recall:.3} | {expected} |")?;
+        write!(f, "| segment | mean IoU of masks, of those found | {mean:.3} | {found} |")
     }
 }
 
@@ -187,8 +179,10 @@ fn overlap(a: &Detection, b: &Detection) -> f32 {
 #[cfg(test)]
 #[expect(clippy::float_cmp, reason = "0 and 1 are quotients without rounding")]
 mod tests {
+    use paligemma_processor::MASK_SIDE;
+
     use super::*;
-    use crate::task::evaluation_examples;
+    use crate::task::{detect, evaluation_examples, segment};
 
     fn example(task: Task, suffix: &str) -> Example {
         Example { task, prefix: String::new(), suffix: suffix.into() }
@@ -227,12 +221,39 @@ mod tests {
     }
 
     #[test]
+    fn masks_count_for_things_found_by_label_and_box() {
+        let scene = Scene::generate(3, 2..=2);
+        let codes = [0; 16];
+        let example = segment(&scene, &[(0, codes), (1, codes)]);
+        let score = |predicted: &str, value: f32| {
+            let mut score = Score::default();
+            let filled = |_| vec![value; MASK_SIDE * MASK_SIDE];
+            score.add_masks(&scene, &example, predicted, filled);
+            (score.segmentation.found, score.segmentation.expected, score.segmentation.mean())
+        };
+        let (found, expected, mean) = score(&example.suffix, 1.0);
+        assert_eq!((found, expected), (2, 2));
+        // Whole boxes: what the shapes fill of them, but for the rounding of the boxes.
+        let filled = |index: usize| {
+            let [x0, y0, x1, y1] = scene.things[index].box_;
+            scene.mask_at(index, 1).area() as f32 / ((x1 - x0) * (y1 - y0))
+        };
+        assert!((mean - f32::midpoint(filled(0), filled(1))).abs() < 0.04, "{mean}");
+        assert_eq!(score(&example.suffix, -1.0), (2, 2, 0.0));
+        let kinds = [0, 1].map(|index| (scene.things[index].colour, scene.things[index].shape));
+        assert_eq!(score(&detect(&scene, &kinds).suffix, 1.0), (2, 2, 0.0));
+        assert_eq!(score("<loc0000> red ; <seg001>", 1.0), (0, 2, 0.0));
+        let first = segment(&scene, &[(0, codes)]).suffix;
+        assert_eq!(score(&first, 1.0).0, 1);
+    }
+
+    #[test]
     fn the_table_has_a_row_for_each_task() {
         let mut score = Score::default();
         score.add(&example(Task::Answer, "yes"), " yes\n");
         score.add(&example(Task::Answer, "no"), "yes");
         let table = score.to_string();
         assert!(table.contains("| answer | exact match | 0.500 | 2 |"), "{table}");
-        assert_eq!(table.lines().count(), 6);
+        assert_eq!(table.lines().count(), 8);
     }
 }

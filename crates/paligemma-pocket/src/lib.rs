@@ -20,7 +20,6 @@
 
 pub mod draw;
 pub mod evaluate;
-pub mod mask;
 pub mod patches;
 mod question;
 pub mod scene;

@@ -56,8 +56,6 @@ enum Command {
         /// The checkpoint's folder.
         #[arg(long, default_value = "crates/paligemma/pocket")]
         model: PathBuf,
-        #[arg(long)]
-        masks: PathBuf,
         /// Scenes per line of the table.
         #[arg(long, default_value_t = 500)]
         scenes: usize,
@@ -76,9 +74,7 @@ fn main() -> ExitCode {
             .render_at(scale)
             .save(&out)
             .map_err(|error| format!("cannot write {}: {error}", out.display()).into()),
-        Command::Evaluate { model, masks, scenes, dtype } => {
-            train::evaluate(&model, &masks, scenes, dtype)
-        }
+        Command::Evaluate { model, scenes, dtype } => train::evaluate(&model, scenes, dtype),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,12 +1,11 @@
 //! Masks of more outlines than scenes have, from which the codes of masks are learned.
 
-use image::GrayImage;
+use paligemma_processor::{MASK_SIDE, crop_mask};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tiny_skia::{FillRule, Path, PathBuilder, Pixmap, Rect, Transform};
 
-use crate::draw::{outline, solid};
-use crate::mask;
+use crate::draw::{covered, outline, solid};
 use crate::thing::Shape;
 
 /// Sides of the box of an outline, in pixels of the picture that it is cut from.
@@ -14,7 +13,7 @@ const SIDES: std::ops::RangeInclusive<f32> = 15.0..=128.0;
 /// Room around the box in that picture, in pixels.
 const ROOM: f32 = 2.0;
 
-/// The mask of an outline cut out at its box, rows of [`MASK`] values from 0 to 1: the shape of a
+/// The mask of an outline cut out at its box, rows of [`MASK_SIDE`] values from 0 to 1: the shape of a
 /// thing, that shape turned, or any polygon, large or small, at times partly hidden. A pure
 /// function of the seed.
 pub fn silhouette(seed: u64) -> Vec<f32> {
@@ -34,9 +33,7 @@ pub fn silhouette(seed: u64) -> Vec<f32> {
     if rng.random_bool(0.25) {
         fill(drawn(&mut rng).and_then(|path| fitted(path, beside(box_, &mut rng))), 0);
     }
-    let cover = pixels.data().chunks_exact(4).map(|pixel| pixel[0]);
-    let picture = GrayImage::from_raw(size(0), size(1), cover.collect());
-    mask::crop(&picture.expect("a byte for every pixel"), box_)
+    crop_mask(&covered(&pixels), box_)
 }
 
 /// An outline of any kind and extent.
@@ -98,7 +95,7 @@ mod tests {
             let mask = silhouette(seed);
             assert_eq!(mask, silhouette(seed));
             assert_ne!(mask, silhouette(seed + 1));
-            assert_eq!(mask.len(), MASK * MASK);
+            assert_eq!(mask.len(), MASK_SIDE * MASK_SIDE);
             assert!(mask.iter().all(|cover| (0.0..=1.0).contains(cover)));
             assert!(mask.iter().sum::<f32>() > 200.0, "{seed}");
         }
@@ -109,10 +106,10 @@ mod tests {
         let reaches = |seed: &u64| {
             let mask = silhouette(*seed);
             let shown = |i: &usize| mask[*i] > 0.25;
-            (0..MASK).any(|x| shown(&x))
-                && (0..MASK).any(|x| shown(&(MASK * (MASK - 1) + x)))
-                && (0..MASK).any(|y| shown(&(MASK * y)))
-                && (0..MASK).any(|y| shown(&(MASK * y + MASK - 1)))
+            (0..MASK_SIDE).any(|x| shown(&x))
+                && (0..MASK_SIDE).any(|x| shown(&(MASK_SIDE * (MASK_SIDE - 1) + x)))
+                && (0..MASK_SIDE).any(|y| shown(&(MASK_SIDE * y)))
+                && (0..MASK_SIDE).any(|y| shown(&(MASK_SIDE * y + MASK_SIDE - 1)))
         };
         // Those that are partly hidden, and slender points, do not.
         assert!((0..300).filter(reaches).count() > 150);

@@ -1,14 +1,16 @@
 //! Prompts about a scene and what a perfect model answers to them.
 
-use paligemma_processor::{Detection, format_detections};
+use paligemma_processor::{CODES, Detection, format_detections};
 use rand::seq::SliceRandom;
 use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::mask::MaskCodes;
 use crate::question;
 use crate::scene::Scene;
 use crate::thing::{Colour, Shape, Thing, label};
+
+/// The numbers of the `<segNNN>` tokens that tell a mask.
+pub type MaskCodes = [u8; CODES];
 
 /// What a prompt asks for, and so how its answer is scored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -77,22 +79,18 @@ pub fn detect(scene: &Scene, asked: &[(Colour, Shape)]) -> Example {
 /// Boxes and masks of the asked things, given by their numbers in the scene with the codes of
 /// their masks, in the order asked.
 pub fn segment(scene: &Scene, asked: &[(usize, MaskCodes)]) -> Example {
-    let things: Vec<(&Thing, &MaskCodes)> = asked
+    let found: Vec<Detection> = asked
         .iter()
-        .filter_map(|(index, codes)| Some((scene.things.get(*index)?, codes)))
-        .collect();
-    let labels: Vec<String> = things.iter().map(|(thing, _)| thing.label()).collect();
-    let found: Vec<String> = things
-        .iter()
-        .map(|(thing, codes)| {
-            let codes: String = codes.iter().map(|code| format!("<seg{code:03}>")).collect();
-            format_detections(&[thing.detection()]).replacen(' ', &format!("{codes} "), 1)
+        .filter_map(|&(index, codes)| {
+            let thing = scene.things.get(index)?;
+            Some(Detection { codes: Some(codes), ..thing.detection() })
         })
         .collect();
+    let labels: Vec<&str> = found.iter().map(|thing| thing.label.as_str()).collect();
     Example {
         task: Task::Segment,
         prefix: format!("segment {}", labels.join(" ; ")),
-        suffix: found.join(" ; "),
+        suffix: format_detections(&found),
     }
 }
 
@@ -207,6 +205,26 @@ mod tests {
         let circle = "<loc0256><loc0000><loc0402><loc0146> red circle";
         assert_eq!(both.suffix, format!("{star} ; {circle}"));
         assert_eq!(detect(&scene(), &[(Colour::White, Shape::Star)]).suffix, "");
+    }
+
+    #[test]
+    fn segmentations_put_the_codes_between_box_and_label() {
+        let codes = [[7; CODES], std::array::from_fn(|place| place as u8)];
+        let both = segment(&scene(), &[(1, codes[0]), (0, codes[1]), (9, codes[1])]);
+        assert_eq!(both.prefix, "segment blue star ; red circle");
+        let star = "<loc0644><loc0512><loc0973><loc0840>".to_owned() + &"<seg007>".repeat(16);
+        let circle: String = (0..16).map(|code| format!("<seg{code:03}>")).collect();
+        let circle = format!("<loc0256><loc0000><loc0402><loc0146>{circle}");
+        assert_eq!(both.suffix, format!("{star} blue star ; {circle} red circle"));
+    }
+
+    #[test]
+    fn one_thing_is_asked_for_or_two() {
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let drawn: Vec<usize> =
+            (0..400).map(|_| draw_segmented(&scene(), &mut rng).len()).collect();
+        let two = drawn.iter().filter(|&&count| count == 2).count();
+        assert!((60..140).contains(&two) && drawn.iter().all(|count| (1..=2).contains(count)));
     }
 
     #[test]

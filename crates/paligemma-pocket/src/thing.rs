@@ -216,7 +216,7 @@ impl Thing {
     /// Its label and box as a perfect model would give them, but for the rounding.
     pub fn detection(&self) -> Detection {
         let [x0, y0, x1, y1] = self.box_.map(|pixels| pixels / SIDE as f32);
-        Detection { label: self.label(), x0, y0, x1, y1 }
+        Detection { label: self.label(), x0, y0, x1, y1, codes: None }
     }
 
     /// Its class number: 1 to 40, by shape and then colour; 0 is left to the ground.

@@ -1,17 +1,24 @@
-//! Reads boxes out of an answer to `detect`, and writes them the same way.
+//! Reads boxes, and the codes of masks, out of answers to `detect` and `segment`, and writes them
+//! the same way.
 
 use std::{fmt::Write, ops::Range};
 
-use crate::tokenizer::{LOCATIONS, Tokenizer};
+use crate::tokenizer::{LOCATIONS, SEGMENTS, Tokenizer};
+
+/// Codes of a mask: 4 x 4 of them, row by row.
+pub const CODES: usize = 16;
 
 /// A labelled box, in fractions of the picture from its top left corner.
 ///
 /// An answer holds its edges as `<locNNNN>` tokens in the order y0, x0, y1, x1, each standing
 /// for N / 1023 of the picture's height or width (the evaluators of `big_vision`; some ports
 /// divide by 1024).
+///
+/// In an answer to `segment`, 16 tokens `<segNNN>` follow the box: the mask within it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Detection {
-    /// What is in the box.
+    /// What is in the box. It may be empty beside a mask: a model that was asked for one thing
+    /// need not repeat its name.
     pub label: String,
     /// Left edge, 0..=1.
     pub x0: f32,
@@ -21,21 +28,25 @@ pub struct Detection {
     pub x1: f32,
     /// Bottom edge, 0..=1, greater than `y0`.
     pub y1: f32,
+    /// The codes of the mask within the box, each below [`SEGMENTS`]; none in an answer to
+    /// `detect`.
+    pub codes: Option<[u8; CODES]>,
 }
 
 /// Reads the boxes of an answer such as
-/// `<loc0100><loc0200><loc0300><loc0400> cat ; <loc0000><loc0000><loc1023><loc1023> sofa`.
+/// `<loc0100><loc0200><loc0300><loc0400> cat ; <loc0000><loc0000><loc1023><loc1023> sofa`, and
+/// the masks where 16 `<segNNN>` stand before the label.
 ///
-/// What is not exactly four locations that span an area and a label is skipped: the model wrote
-/// it, and an answer cut off by a length limit ends in such a piece.
+/// What is not exactly four locations that span an area, no mask or a whole one, and a label is
+/// skipped: the model wrote it, and an answer cut off by a length limit ends in such a piece.
 pub fn parse_detections(text: &str) -> Vec<Detection> {
     scan(text).map(|(detection, _)| detection).collect()
 }
 
 /// Reads the boxes of an answer given as token ids, with the ids that each is made of.
 ///
-/// The first four ids of a range are the locations, the others the label; the probabilities the
-/// model gave them say how sure it was of the box.
+/// The first four ids of a range are the locations, the next sixteen the mask if there is one, the
+/// others the label; the probabilities the model gave them say how sure it was of each.
 pub fn detection_spans(ids: &[u32], tokenizer: &Tokenizer) -> Vec<(Detection, Range<usize>)> {
     let mut text = String::new();
     let mut stream = tokenizer.stream();
@@ -60,7 +71,7 @@ pub fn detection_spans(ids: &[u32], tokenizer: &Tokenizer) -> Vec<(Detection, Ra
 /// the rounding of the edges to the nearest location.
 pub fn format_detections(detections: &[Detection]) -> String {
     let mut text = String::new();
-    for Detection { label, x0, y0, x1, y1 } in detections {
+    for Detection { label, x0, y0, x1, y1, codes } in detections {
         if !text.is_empty() {
             text.push_str(" ; ");
         }
@@ -69,8 +80,13 @@ pub fn format_detections(detections: &[Detection]) -> String {
             // Writing to a string cannot fail.
             let _ = write!(text, "<loc{location:04}>");
         }
-        text.push(' ');
-        text.push_str(label);
+        for code in codes.iter().flatten() {
+            let _ = write!(text, "<seg{code:03}>");
+        }
+        if !label.is_empty() {
+            text.push(' ');
+            text.push_str(label);
+        }
     }
     text
 }
@@ -86,21 +102,40 @@ fn scan(text: &str) -> impl Iterator<Item = (Detection, Range<usize>)> {
     })
 }
 
-/// One box and its label, without space around them.
+/// One box with its mask and its label, without space around them.
 fn detection(text: &str) -> Option<Detection> {
-    let (y0, text) = location(text)?;
-    let (x0, text) = location(text)?;
-    let (y1, text) = location(text)?;
-    let (x1, text) = location(text)?;
+    let mut text = text;
+    let mut edges = [0.0; 4];
+    for edge in &mut edges {
+        let location = number::<4>(&mut text, "<loc").filter(|&location| location < LOCATIONS)?;
+        *edge = location as f32 / (LOCATIONS - 1) as f32;
+    }
+    let [y0, x0, y1, x1] = edges;
+    let codes = if text.starts_with(SEGMENT) { Some(mask(&mut text)?) } else { None };
     let label = text.trim_start().to_owned();
-    let is_label = !label.is_empty() && !label.contains("<loc") && !label.contains("<seg");
-    (is_label && x0 < x1 && y0 < y1).then_some(Detection { label, x0, y0, x1, y1 })
+    let is_label = !label.contains("<loc") && !label.contains(SEGMENT);
+    let is_named = !label.is_empty() || codes.is_some();
+    let is_whole = is_label && is_named && x0 < x1 && y0 < y1;
+    is_whole.then_some(Detection { label, x0, y0, x1, y1, codes })
 }
 
-/// The fraction that a text's first `<locNNNN>` stands for, and the text behind it.
-fn location(text: &str) -> Option<(f32, &str)> {
-    let (digits, rest) = text.strip_prefix("<loc")?.split_once('>')?;
-    let is_location = digits.len() == 4 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    let index: usize = if is_location { digits.parse().ok()? } else { return None };
-    (index < LOCATIONS).then(|| (index as f32 / (LOCATIONS - 1) as f32, rest))
+/// How the token of a code begins.
+const SEGMENT: &str = "<seg";
+
+/// The codes that `text` begins with, which are cut off.
+fn mask(text: &mut &str) -> Option<[u8; CODES]> {
+    let mut codes = [0; CODES];
+    for code in &mut codes {
+        let index = number::<3>(text, SEGMENT).filter(|&index| index < SEGMENTS)?;
+        *code = u8::try_from(index).ok()?;
+    }
+    Some(codes)
+}
+
+/// The number of the token that `text` begins with, which is cut off: `head`, `N` digits and `>`.
+fn number<const N: usize>(text: &mut &str, head: &str) -> Option<usize> {
+    let (digits, rest) = text.strip_prefix(head)?.split_once('>')?;
+    let is_number = digits.len() == N && digits.bytes().all(|byte| byte.is_ascii_digit());
+    *text = rest;
+    digits.parse().ok().filter(|_| is_number)
 }

@@ -4,7 +4,9 @@
 //!   into the numbers the vision tower takes.
 //! * [`Tokenizer`] turns prompts into token ids and token ids into text, whole or as a
 //!   [`TextStream`].
-//! * [`parse_detections`] and [`detection_spans`] read the boxes out of an answer.
+//! * [`parse_detections`] and [`detection_spans`] read boxes and codes of masks out of an answer.
+//! * [`SoftMask`] lays a decoded mask over the picture, [`crop_mask`] is the way back; a [`Bitmap`]
+//!   has an area, outlines ([`Polygon`]) and COCO's run lengths ([`Rle`]).
 //!
 //! ```
 //! use paligemma_processor::{image::RgbImage, parse_detections, preprocess};
@@ -35,16 +37,24 @@
 //! # }
 //! ```
 
+mod bitmap;
 mod detection;
 mod jpeg;
 mod picture;
+mod polygon;
 mod resize;
+mod rle;
+mod soft_mask;
 mod stream;
 mod tokenizer;
 
-pub use detection::{Detection, detection_spans, format_detections, parse_detections};
+pub use bitmap::Bitmap;
+pub use detection::{CODES, Detection, detection_spans, format_detections, parse_detections};
 pub use image;
 pub use picture::{MAX_BYTES, MAX_SIDE, PictureError, decode_picture, open_picture, preprocess};
+pub use polygon::Polygon;
 pub use resize::resize;
+pub use rle::{Rle, RleError};
+pub use soft_mask::{MASK_SIDE, SoftMask, crop_mask};
 pub use stream::TextStream;
 pub use tokenizer::{LOCATIONS, SEGMENTS, SpecialTokens, Tokenizer, TokenizerError};

@@ -1,13 +1,10 @@
-//! Resizes 8-bit pictures exactly as Pillow does, which the reference preprocessing uses.
+//! Resizes 8-bit pictures, and planes of numbers, exactly as Pillow does, which the reference uses.
 
 use image::RgbImage;
 
 /// Bits behind the point in a weight: 32, less 8 for the pixel and 2 for the overshoot of the
 /// cubic filter (`PRECISION_BITS` in Pillow's `Resample.c`).
 const FRACTION_BITS: u32 = 32 - 8 - 2;
-
-/// Reach of the cubic filter on each side, in pixels of the coarser of the two pictures.
-const REACH: f64 = 2.0;
 
 /// Interleaved colour channels of a pixel.
 const CHANNELS: usize = 3;
@@ -65,16 +62,9 @@ struct Taps {
 impl Taps {
     /// The taps of target pixel `index` when `source` pixels become `target`.
     fn new(index: usize, source: usize, target: usize) -> Self {
-        let scale = source as f64 / target as f64;
-        let stretch = scale.max(1.0);
-        let centre = (index as f64 + 0.5) * scale;
-        let first = pixel(centre - REACH * stretch);
-        let end = pixel(centre + REACH * stretch).min(source);
-        let weights: Vec<f64> =
-            (first..end).map(|at| cubic((at as f64 - centre + 0.5) * (1.0 / stretch))).collect();
-        let sum: f64 = weights.iter().sum();
+        let (first, weights) = window(&CUBIC, index, source, target);
         let one = f64::from(1 << FRACTION_BITS);
-        let weights = weights.iter().map(|weight| (weight / sum * one).round() as i32).collect();
+        let weights = weights.iter().map(|weight| (weight * one).round() as i32).collect();
         Self { first, weights }
     }
 
@@ -90,6 +80,59 @@ impl Taps {
         }
         sums.map(|sum| (sum >> FRACTION_BITS).clamp(0, 255) as u8)
     }
+}
+
+/// Resizes a plane of `[height, width]` numbers.
+///
+/// This is `Image.resize(size, BILINEAR)` of Pillow for pictures of mode F: a triangle filter
+/// stretched over the source when shrinking, one pass along the rows and one down the columns. It
+/// is also TensorFlow's `tf.image.resize(method="bilinear", antialias=True)`, up to rounding.
+pub(crate) fn resize_plane(
+    values: &[f32],
+    [width, height]: [usize; 2],
+    [new_width, new_height]: [usize; 2],
+) -> Vec<f32> {
+    let columns = resample_plane(values, width, height, new_width);
+    resample_plane(&columns, height, new_width, new_height)
+}
+
+/// Resamples every row of a `[height, width]` plane to `size` numbers and returns the transpose.
+fn resample_plane(source: &[f32], width: usize, height: usize, size: usize) -> Vec<f32> {
+    let mut target = Vec::with_capacity(size * height);
+    for index in 0..size {
+        let (first, weights) = window(&TRIANGLE, index, width, size);
+        target.extend((0..height).map(|y| {
+            let values = source[y * width + first..].iter().zip(&weights);
+            values.map(|(&value, weight)| f64::from(value) * weight).sum::<f64>() as f32
+        }));
+    }
+    target
+}
+
+/// A filter, and its reach on each side in pixels of the coarser of the two pictures.
+struct Filter {
+    kernel: fn(f64) -> f64,
+    reach: f64,
+}
+
+/// What Pillow calls bicubic.
+const CUBIC: Filter = Filter { kernel: cubic, reach: 2.0 };
+/// What Pillow calls bilinear.
+const TRIANGLE: Filter = Filter { kernel: |x| (1.0 - x.abs()).max(0.0), reach: 1.0 };
+
+/// The first source pixel that target pixel `index` is made of when `source` pixels become
+/// `target`, and the weights from there on, whose sum is 1.
+fn window(filter: &Filter, index: usize, source: usize, target: usize) -> (usize, Vec<f64>) {
+    let scale = source as f64 / target as f64;
+    let stretch = scale.max(1.0);
+    let centre = (index as f64 + 0.5) * scale;
+    let first = pixel(centre - filter.reach * stretch);
+    let end = pixel(centre + filter.reach * stretch).min(source);
+    let weight = |at: usize| (filter.kernel)((at as f64 - centre + 0.5) * (1.0 / stretch));
+    let mut weights: Vec<f64> = (first..end).map(weight).collect();
+    let sum: f64 = weights.iter().sum();
+    weights.iter_mut().for_each(|weight| *weight /= sum);
+    (first, weights)
 }
 
 /// The pixel whose left edge is nearest to `position`, not before the first.

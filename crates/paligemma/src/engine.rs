@@ -134,6 +134,9 @@ pub(crate) trait Reply {
     /// Appends one token to every row.
     fn advance(&mut self, tokens: &[u32]);
 
+    /// Goes on with the given rows, each any number of times and in any order.
+    fn select(&mut self, rows: &[usize]);
+
     /// Log-probabilities of continuations of the only row.
     fn score(&self, suffixes: &[Vec<u32>]) -> Vec<Vec<f32>>;
 }
@@ -180,6 +183,10 @@ impl<B: NnBackend> Reply for Session<'_, B> {
 
     fn advance(&mut self, tokens: &[u32]) {
         Session::advance(self, tokens);
+    }
+
+    fn select(&mut self, rows: &[usize]) {
+        Session::select(self, rows);
     }
 
     fn score(&self, suffixes: &[Vec<u32>]) -> Vec<Vec<f32>> {

@@ -88,6 +88,37 @@ pub enum Error {
         /// What is missing.
         what: &'static str,
     },
+    /// A label that could not be read back from an answer.
+    #[error(
+        "the label {label:?} cannot stand in an answer: leave out `;`, `<loc`, `<seg` and characters \
+         that the tokenizer does not know"
+    )]
+    Label {
+        /// The label.
+        label: String,
+    },
+    /// More answers were asked for than there are ways to find.
+    #[error(
+        "{answers} answers cannot be found with {beams} beams: ask for as many beams, or let tokens \
+         be drawn"
+    )]
+    TooManyAnswers {
+        /// Answers asked for.
+        answers: usize,
+        /// Beams asked for.
+        beams: usize,
+    },
+    /// The configuration and the tokenizer disagree about what ends an answer.
+    #[error(
+        "the configuration says that token {config} ends an answer, the tokenizer says {tokenizer}: \
+         use the config.json and tokenizer.json of the same checkpoint"
+    )]
+    EndToken {
+        /// `eos_token_id` of the configuration.
+        config: u32,
+        /// The tokenizer's `<eos>`.
+        tokenizer: u32,
+    },
     /// The model computed numbers that are not finite.
     #[error(
         "the model's logits are not finite after {tokens} tokens: \
@@ -99,6 +130,18 @@ pub enum Error {
         /// The dtype it computed in.
         dtype: crate::Dtype,
     },
+}
+
+impl Error {
+    /// Refuses logits with which nothing can be chosen, after `tokens` tokens.
+    pub(crate) fn check_finite(
+        logits: &[f32],
+        tokens: usize,
+        dtype: crate::Dtype,
+    ) -> Result<(), Self> {
+        let finite = logits.iter().all(|logit| logit.is_finite());
+        if finite { Ok(()) } else { Err(Self::NonFinite { tokens, dtype }) }
+    }
 }
 
 /// Where a dtype that other devices lack is to be had.

@@ -7,9 +7,10 @@ use paligemma_processor::{TextStream, Tokenizer};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
+use crate::constraint::masked;
 use crate::engine::Reply;
 use crate::sampling::log_probability;
-use crate::{Dtype, Error, Sampling};
+use crate::{Beam, Constraint, Dtype, Error, Sampling};
 
 /// Encoded pictures, which may serve any number of prompts.
 #[derive(Clone, Debug)]
@@ -41,11 +42,14 @@ pub struct Options {
     pub sampling: Sampling,
     /// The seed of random choices; the same seed gives the same answer.
     pub seed: u64,
+    /// How many answers are followed at once; more than 1 is a [`crate::BeamSearch`], which takes the
+    /// place of [`Sampling::Greedy`].
+    pub num_beams: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_new_tokens: 128, sampling: Sampling::Greedy, seed: 0 }
+        Self { max_new_tokens: 128, sampling: Sampling::Greedy, seed: 0, num_beams: 1 }
     }
 }
 
@@ -53,12 +57,22 @@ impl Options {
     /// Refuses what no answer can be made with.
     ///
     /// # Errors
-    /// If no token may be generated, or a sampling option is out of range.
+    /// If no token may be generated, a sampling option is out of range, or beams are asked for
+    /// together with draws.
     pub fn check(&self) -> Result<(), Error> {
         if self.max_new_tokens == 0 {
             return Err(Error::NoNewTokens);
         }
-        self.sampling.check()
+        match self.num_beams {
+            0 => Err(self.beams("at least 1")),
+            2.. if self.sampling != Sampling::Greedy => Err(self.beams("1 where tokens are drawn")),
+            _ => self.sampling.check(),
+        }
+    }
+
+    /// That the number of beams does not do.
+    pub(crate) fn beams(&self, range: &'static str) -> Error {
+        Error::Sampling { option: "num-beams", value: self.num_beams.to_string(), range }
     }
 }
 
@@ -71,6 +85,9 @@ pub struct Request {
     pub prompt: String,
     /// Limits and chance.
     pub options: Options,
+    /// A rule that the answer obeys, such as [`crate::Items`]. Log-probabilities stay the model's own:
+    /// of each token among all, whatever the rule leaves.
+    pub constraint: Option<Arc<dyn Constraint>>,
 }
 
 /// Why an answer ended.
@@ -100,17 +117,67 @@ pub struct Answer {
     pub text: String,
     /// Its tokens, without the closing `<eos>`.
     pub token_ids: Vec<u32>,
-    /// The log-probability of each token when it was chosen.
+    /// The log-probability that the model gave each token when it was chosen, by its plain logits:
+    /// no temperature, no rule.
     pub log_probabilities: Vec<f32>,
+    /// The same of the closing `<eos>`; none if the answer reached the limit of tokens.
+    pub end_log_probability: Option<f32>,
     /// Why it ended.
     pub finish_reason: FinishReason,
     /// What it cost.
     pub usage: Usage,
 }
 
+impl Answer {
+    pub(crate) fn empty(usage: Usage) -> Self {
+        Self {
+            text: String::new(),
+            token_ids: Vec::new(),
+            log_probabilities: Vec::new(),
+            end_log_probability: None,
+            finish_reason: FinishReason::Length,
+            usage,
+        }
+    }
+
+    /// The answer that a beam search found.
+    pub(crate) fn of_beam(beam: Beam, usage: Usage, tokenizer: &Tokenizer) -> Self {
+        let mut stream = tokenizer.stream();
+        let pieces = beam.token_ids.iter().filter_map(|&id| stream.push(id));
+        let mut text: String = pieces.collect();
+        text.extend(stream.finish());
+        let ended = beam.end_log_probability.is_some();
+        Self {
+            text,
+            finish_reason: if ended { FinishReason::Stop } else { FinishReason::Length },
+            usage: Usage { completion_tokens: beam.token_ids.len(), ..usage },
+            token_ids: beam.token_ids,
+            log_probabilities: beam.log_probabilities,
+            end_log_probability: beam.end_log_probability,
+        }
+    }
+
+    /// The log-probability of the whole answer, its closing `<eos>` included.
+    pub fn total(&self) -> f32 {
+        self.log_probabilities.iter().chain(&self.end_log_probability).sum()
+    }
+
+    /// The mean log-probability of a token, which does not favour short answers.
+    pub fn mean(&self) -> f32 {
+        let tokens = self.log_probabilities.len() + usize::from(self.end_log_probability.is_some());
+        self.total() / tokens as f32
+    }
+
+    /// The probability of the whole answer; of one that was cut off, that an answer begins so.
+    pub fn probability(&self) -> f32 {
+        self.total().exp()
+    }
+}
+
 /// One row of a batch being answered.
 struct Row {
     options: Options,
+    constraint: Option<Arc<dyn Constraint>>,
     room: usize,
     random: ChaCha8Rng,
     stream: TextStream,
@@ -121,9 +188,13 @@ struct Row {
 impl Row {
     /// Takes the next token and returns the text that it completes.
     fn take(&mut self, logits: &[f32], eos: u32) -> Option<String> {
-        let token = self.options.sampling.choose(logits, &mut self.random);
+        let left = self.room - self.answer.token_ids.len();
+        let constraint = self.constraint.as_deref();
+        let choice = masked(constraint, &self.answer.token_ids, left, logits, eos);
+        let token = self.options.sampling.choose(&choice, &mut self.random);
         if token == eos {
             self.open = false;
+            self.answer.end_log_probability = Some(log_probability(logits, eos));
             self.answer.finish_reason = FinishReason::Stop;
             return self.end();
         }
@@ -148,10 +219,12 @@ impl Row {
 }
 
 /// What one row brings into a batch.
+#[derive(Clone)]
 pub(crate) struct Start {
     pub(crate) options: Options,
+    pub(crate) constraint: Option<Arc<dyn Constraint>>,
     pub(crate) usage: Usage,
-    /// Tokens that still fit the model's positions.
+    /// The most tokens of its answer: those allowed, as far as they fit the model's positions.
     pub(crate) room: usize,
 }
 
@@ -172,17 +245,12 @@ impl<'m> Generation<'m> {
         dtype: Dtype,
     ) -> Self {
         let row = |start: Start| Row {
-            room: start.room.min(start.options.max_new_tokens),
+            room: start.room,
             random: ChaCha8Rng::seed_from_u64(start.options.seed),
             options: start.options,
+            constraint: start.constraint,
             stream: tokenizer.stream(),
-            answer: Answer {
-                text: String::new(),
-                token_ids: Vec::new(),
-                log_probabilities: Vec::new(),
-                finish_reason: FinishReason::Length,
-                usage: start.usage,
-            },
+            answer: Answer::empty(start.usage),
             open: true,
         };
         let rows = starts.into_iter().map(row).collect();
@@ -205,9 +273,7 @@ impl<'m> Generation<'m> {
         let vocabulary = logits.len() / self.rows.len();
         let rows = self.rows.iter_mut().zip(logits.chunks_exact(vocabulary)).enumerate();
         for (i, (row, logits)) in rows.filter(|(_, (row, _))| row.open) {
-            if !logits.iter().all(|logit| logit.is_finite()) {
-                return Err(Error::NonFinite { tokens: self.steps, dtype: self.dtype });
-            }
+            Error::check_finite(logits, self.steps, self.dtype)?;
             if let Some(text) = row.take(logits, self.eos) {
                 show(i, text);
             }

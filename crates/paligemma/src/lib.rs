@@ -17,10 +17,15 @@
 //! # }
 //! ```
 
+mod answers;
+mod beams;
+mod constraint;
+mod detection;
 mod device;
 mod engine;
 mod error;
 mod generation;
+mod items;
 mod model;
 mod pipeline;
 pub mod pocket;
@@ -28,14 +33,17 @@ mod sampling;
 mod session;
 pub mod tasks;
 
+pub use beams::{Beam, BeamSearch, BeamStep};
+pub use constraint::Constraint;
+pub use detection::{Detected, DetectedBox, DetectionOptions, LocationScale};
 pub use device::{DeviceError, DeviceSpec, DeviceStatus, DeviceWork};
 pub use engine::{Dtype, Storage};
 pub use error::Error;
 pub use generation::{Answer, FinishReason, Options, Request, Scene, Stream, Usage};
+pub use items::Items;
 pub use model::{Model, Projector};
 pub use paligemma_nn::{Isa, NnBackend, PackedFormat, keep_freed_memory};
 pub use paligemma_processor::image;
 pub use pipeline::{Candidate, PaliGemma};
 pub use sampling::Sampling;
 pub use session::{Prompt, Session};
-pub use tasks::DetectedBox;

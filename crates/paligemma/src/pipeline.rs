@@ -10,7 +10,7 @@ use paligemma_processor::image::RgbImage;
 use paligemma_processor::{Tokenizer, preprocess};
 
 use crate::device::DeviceWork;
-use crate::engine::{Engine, HostPrompt, OnDevice};
+use crate::engine::{Engine, HostPrompt, OnDevice, Reply};
 use crate::generation::{Generation, Start};
 use crate::{
     Answer, DeviceSpec, Dtype, Error, Model, Options, Request, Scene, Storage, Stream, Usage,
@@ -146,14 +146,25 @@ impl PaliGemma {
         (device, dtype): (DeviceSpec, Dtype),
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Self, Error> {
-        let (tokens, rows) = (tokenizer.vocab_size(), config.text.vocab_size);
-        if tokens > rows {
-            return Err(Error::Vocabulary { tokens, rows });
-        }
+        Self::check_tokenizer(&config, &tokenizer)?;
         let device = device.resolve()?;
         let open = Open { checkpoint, config: &config, device, dtype, progress };
         let (engine, report) = device.run(open)??;
         Ok(Self { engine, config, tokenizer, device, report })
+    }
+
+    /// Refuses a tokenizer that is not of the configuration's checkpoint: transformers ends an
+    /// answer at the configuration's token, training writes the tokenizer's `<eos>`.
+    ///
+    /// # Errors
+    /// If it has more tokens than the model, or another token ends an answer.
+    pub fn check_tokenizer(config: &PaliGemmaConfig, tokenizer: &Tokenizer) -> Result<(), Error> {
+        let (tokens, rows) = (tokenizer.vocab_size(), config.text.vocab_size);
+        if tokens > rows {
+            return Err(Error::Vocabulary { tokens, rows });
+        }
+        let (config, tokenizer) = (config.eos_token_id, tokenizer.special().eos);
+        if config == tokenizer { Ok(()) } else { Err(Error::EndToken { config, tokenizer }) }
     }
 
     /// The model's sizes.
@@ -204,23 +215,34 @@ impl PaliGemma {
     /// If the prompt is empty or too long, an option is out of range, or the model's numbers are
     /// not finite.
     pub fn generate(&self, request: &Request) -> Result<Answer, Error> {
+        if request.options.num_beams > 1 {
+            return Ok(self.answers(request, 1)?.swap_remove(0));
+        }
         self.stream(request)?.finish()
     }
 
     /// The answer to one request as it is made.
     ///
     /// # Errors
-    /// If the prompt is empty or too long, or an option is out of range.
+    /// If the prompt is empty or too long, or an option is out of range; and if there is more than one
+    /// beam, none of which is the answer before all are done.
     pub fn stream(&self, request: &Request) -> Result<Stream<'_>, Error> {
+        if request.options.num_beams > 1 {
+            return Err(request.options.beams("1 where text is shown as it is made"));
+        }
         let generation = self.start(std::slice::from_ref(request))?;
         Ok(Stream { generation, failed: false })
     }
 
-    /// The answers to several requests, decoded together; each is what it would be alone.
+    /// The answers to several requests, decoded together; each is what it would be alone. Beam
+    /// searches are done one after another.
     ///
     /// # Errors
     /// As [`PaliGemma::generate`]; and if there are no requests.
     pub fn batch(&self, requests: &[Request]) -> Result<Vec<Answer>, Error> {
+        if requests.iter().any(|request| request.options.num_beams > 1) {
+            return requests.iter().map(|request| self.generate(request)).collect();
+        }
         let mut generation = self.start(requests)?;
         while !generation.finished() {
             generation.step(|_, _| ())?;
@@ -229,25 +251,44 @@ impl PaliGemma {
     }
 
     fn start(&self, requests: &[Request]) -> Result<Generation<'_>, Error> {
+        let (reply, starts) = self.prefill(requests)?;
+        Ok(self.generation(reply, starts))
+    }
+
+    /// A batch whose prompts have been read.
+    pub(crate) fn generation<'m>(
+        &'m self,
+        reply: Box<dyn Reply + 'm>,
+        starts: Vec<Start>,
+    ) -> Generation<'m> {
+        Generation::new(reply, starts, &self.tokenizer, self.engine.dtype())
+    }
+
+    /// Reads the prompts of requests.
+    pub(crate) fn prefill(
+        &self,
+        requests: &[Request],
+    ) -> Result<(Box<dyn Reply + '_>, Vec<Start>), Error> {
         if requests.is_empty() {
             return Err(Error::Nothing { what: "request" });
         }
         let mut texts = Vec::new();
         let mut starts = Vec::new();
-        for Request { scene, prompt, options } in requests {
+        for Request { scene, prompt, options, constraint } in requests {
             options.check()?;
             let text = self.tokenizer.encode_prompt(prompt, 0, 0)?;
             let (usage, room) = self.room(scene, &text)?;
             texts.push(text);
-            starts.push(Start { options: *options, usage, room });
+            let room = room.min(options.max_new_tokens);
+            let constraint = constraint.clone();
+            starts.push(Start { options: *options, constraint, usage, room });
         }
-        let room = starts.iter().map(|s| s.room.min(s.options.max_new_tokens)).max().unwrap_or(0);
+        let room = starts.iter().map(|start| start.room).max().unwrap_or(0);
         let prompts = requests.iter().zip(&texts);
         let prompts: Vec<HostPrompt<'_>> = prompts
             .map(|(request, text)| HostPrompt { features: &request.scene.features, text })
             .collect();
-        let reply = self.engine.prefill(&prompts, room);
-        Ok(Generation::new(reply, starts, &self.tokenizer, self.engine.dtype()))
+        Ok((self.engine.prefill(&prompts, room), starts))
     }
 
     /// What a prompt costs, and how many tokens fit after it.
@@ -316,7 +357,8 @@ impl PaliGemma {
     /// As [`PaliGemma::generate`].
     pub fn answer(&self, picture: &RgbImage, prompt: &str) -> Result<Answer, Error> {
         let scene = self.encode(std::slice::from_ref(picture));
-        self.generate(&Request { scene, prompt: prompt.to_owned(), options: Options::default() })
+        let (prompt, options) = (prompt.to_owned(), Options::default());
+        self.generate(&Request { scene, prompt, options, constraint: None })
     }
 }
 

@@ -93,9 +93,14 @@ fn likely(
 
 /// The log-probability of `token`.
 pub(crate) fn log_probability(logits: &[f32], token: u32) -> f32 {
+    log_probabilities(logits)(token)
+}
+
+/// The log-probabilities of tokens with these logits.
+pub(crate) fn log_probabilities(logits: &[f32]) -> impl Fn(u32) -> f32 {
     let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits.iter().map(|logit| f64::from((logit - top).exp())).sum();
-    logits[token as usize] - top - sum.ln() as f32
+    move |token| logits[token as usize] - top - sum.ln() as f32
 }
 
 #[cfg(test)]

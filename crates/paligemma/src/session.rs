@@ -65,16 +65,36 @@ impl<'m, B: NnBackend> Session<'m, B> {
         self.logits = next_logits(self.model, hidden, &vec![0; tokens.len()]);
     }
 
+    /// Goes on with the given rows, each any number of times and in any order: the beams of a
+    /// search, several draws from one prompt. Rows that stay as they are cost nothing.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn select(&mut self, rows: &[usize]) {
+        if !rows.iter().copied().eq(0..self.cache.batch()) {
+            *self = self.selected(rows);
+        }
+    }
+
     /// The same state for several continuations of its only row.
     ///
     /// # Panics
     /// If the session has more than one row.
     pub fn fork(&self, rows: usize) -> Self {
+        assert_eq!(self.cache.batch(), 1, "only a session of one row can be forked");
+        self.selected(&vec![0; rows])
+    }
+
+    fn selected(&self, rows: &[usize]) -> Self {
+        let indices: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
+        let indices = TensorData::new(indices, [rows.len()]);
+        let indices = Tensor::<B, 1, Int>::from_data(indices, &self.logits.device());
+        let kinds = rows.iter().map(|&row| self.mask.rows()[row].clone());
         Self {
             model: self.model,
-            mask: PrefixMask::new(vec![self.mask.rows()[0].clone(); rows]),
-            cache: self.cache.repeat(rows),
-            logits: self.logits.clone().repeat_dim(0, rows),
+            mask: PrefixMask::new(kinds.collect()),
+            cache: self.cache.select(rows),
+            logits: self.logits.clone().select(0, indices),
         }
     }
 

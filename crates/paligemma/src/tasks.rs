@@ -1,19 +1,69 @@
-//! What people ask of a picture, in the prompts that the published models were trained on
-//! (big_vision `configs/proj/paligemma/README.md`).
+//! What people ask of a picture, in the prompts that the published models were trained on.
+//!
+//! Sources: big_vision `configs/proj/paligemma/README.md` and `transfers/*.py`, and the table of
+//! <https://ai.google.dev/gemma/docs/paligemma/prompt-system-instructions>. That page says of some
+//! prompts that only pretrained (`pt`) checkpoints know them; of the `mix` checkpoints big_vision says
+//! that they also take free questions, and `detect` and `segment` as here. A checkpoint transferred to
+//! one task knows the prompt of that task alone (DocVQA and ChartQA: the bare question).
+
+use std::str::FromStr;
 
 use paligemma_processor::image::RgbImage;
-use paligemma_processor::{Tokenizer, detection_spans};
 
-use crate::{Answer, Error, PaliGemma};
+use crate::{DetectedBox, DetectionOptions, Error, PaliGemma};
+
+pub use crate::detection::{boxes, distinct};
+
+/// How a picture is described; each is the first word of its prompt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CaptionStyle {
+    /// Raw and short, as alternative texts of the web; pretrained checkpoints.
+    Cap,
+    /// One short sentence, as in COCO.
+    #[default]
+    Caption,
+    /// Longer, with more detail; pretrained checkpoints.
+    Describe,
+}
+
+impl CaptionStyle {
+    /// The prompt for a description in `language` (`en`, `de`, `es`, ...).
+    pub fn prompt(self, language: &str) -> String {
+        let word = match self {
+            Self::Cap => "cap",
+            Self::Caption => "caption",
+            Self::Describe => "describe",
+        };
+        format!("{word} {language}")
+    }
+}
+
+impl FromStr for CaptionStyle {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "cap" => Ok(Self::Cap),
+            "caption" => Ok(Self::Caption),
+            "describe" => Ok(Self::Describe),
+            _ => Err(format!("unknown style `{name}`: use cap, caption or describe")),
+        }
+    }
+}
 
 /// The prompt for a caption in `language` (`en`, `de`, `es`, ...).
 pub fn caption_prompt(language: &str) -> String {
-    format!("caption {language}")
+    CaptionStyle::Caption.prompt(language)
 }
 
 /// The prompt for the answer to `question` in `language`.
 pub fn question_prompt(language: &str, question: &str) -> String {
     format!("answer {language} {question}")
+}
+
+/// The prompt for a question in `language` that `answer` answers; pretrained checkpoints.
+pub fn question_for_prompt(language: &str, answer: &str) -> String {
+    format!("question {language} {answer}")
 }
 
 /// The prompt for reading the text in a picture.
@@ -24,51 +74,24 @@ pub const OCR_PROMPT: &str = "ocr";
 /// # Errors
 /// If nothing is named.
 pub fn detection_prompt(things: &[impl AsRef<str>]) -> Result<String, Error> {
+    named("detect", things)
+}
+
+/// The prompt for the outlines of things.
+///
+/// # Errors
+/// If nothing is named.
+pub fn segmentation_prompt(things: &[impl AsRef<str>]) -> Result<String, Error> {
+    named("segment", things)
+}
+
+fn named(task: &str, things: &[impl AsRef<str>]) -> Result<String, Error> {
     let things: Vec<&str> = things.iter().map(|thing| thing.as_ref().trim()).collect();
     let things: Vec<&str> = things.into_iter().filter(|thing| !thing.is_empty()).collect();
     if things.is_empty() {
-        return Err(Error::Nothing { what: "thing to detect" });
+        return Err(Error::Nothing { what: "thing to look for" });
     }
-    Ok(format!("detect {}", things.join(" ; ")))
-}
-
-/// A box in pixels of the original picture.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DetectedBox {
-    /// What is in it.
-    pub label: String,
-    /// Left edge.
-    pub x0: f32,
-    /// Top edge.
-    pub y0: f32,
-    /// Right edge.
-    pub x1: f32,
-    /// Bottom edge.
-    pub y1: f32,
-    /// How sure the model was: the geometric mean of the probabilities of its four location
-    /// tokens when they were chosen, 0..=1.
-    pub confidence: f32,
-}
-
-/// The boxes in an answer to a detection prompt about a picture of `width` x `height` pixels.
-pub fn boxes(
-    answer: &Answer,
-    tokenizer: &Tokenizer,
-    (width, height): (u32, u32),
-) -> Vec<DetectedBox> {
-    let spans = detection_spans(&answer.token_ids, tokenizer);
-    let detected = spans.into_iter().map(|(detection, tokens)| {
-        let locations = &answer.log_probabilities[tokens][..4];
-        DetectedBox {
-            label: detection.label,
-            x0: detection.x0 * width as f32,
-            y0: detection.y0 * height as f32,
-            x1: detection.x1 * width as f32,
-            y1: detection.y1 * height as f32,
-            confidence: (locations.iter().sum::<f32>() / 4.0).exp(),
-        }
-    });
-    detected.collect()
+    Ok(format!("{task} {}", things.join(" ; ")))
 }
 
 impl PaliGemma {
@@ -105,7 +128,28 @@ impl PaliGemma {
         picture: &RgbImage,
         things: &[impl AsRef<str>],
     ) -> Result<Vec<DetectedBox>, Error> {
-        let answer = self.answer(picture, &detection_prompt(things)?)?;
-        Ok(boxes(&answer, self.tokenizer(), picture.dimensions()))
+        let scene = self.encode(std::slice::from_ref(picture));
+        Ok(self.detect_with(&scene, things, &DetectionOptions::default())?.boxes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prompts_are_the_published_ones() {
+        for (prompt, expected) in [
+            (caption_prompt("de"), "caption de"),
+            (CaptionStyle::Cap.prompt("en"), "cap en"),
+            (CaptionStyle::Describe.prompt("pt"), "describe pt"),
+            (question_prompt("en", "how many?"), "answer en how many?"),
+            (question_for_prompt("en", "three"), "question en three"),
+            (detection_prompt(&[" cat", "", "dog "]).unwrap(), "detect cat ; dog"),
+            (segmentation_prompt(&["cat"]).unwrap(), "segment cat"),
+        ] {
+            assert_eq!(prompt, expected);
+        }
+        assert!(detection_prompt(&[" "]).is_err());
     }
 }

@@ -5,6 +5,8 @@ mod files;
 #[cfg(feature = "hub")]
 mod hub;
 mod load;
+mod masks;
+mod npz;
 mod packed;
 mod published;
 mod save;

@@ -132,6 +132,10 @@ fn tokenizers() {
         |folder| edit(&config(folder), |config| config["image_token_index"] = 5.into()),
         &["token 5 is <image>", "same checkpoint"],
     );
+    broken(
+        |folder| edit(&config(folder), |config| config["eos_token_id"] = 106.into()),
+        &["token 106 ends an answer", "the tokenizer says 1", "same checkpoint"],
+    );
     // A token more than the model has rows, as in a tokenizer of another checkpoint.
     let one_more = |folder: &Path| {
         edit(&tokenizer(folder), |file| {

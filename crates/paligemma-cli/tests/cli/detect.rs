@@ -13,8 +13,19 @@ fn boxes_are_in_pixels_of_the_picture() {
     assert_eq!(keys(&found), ["boxes", "finish_reason", "text", "timings", "token_ids", "usage"]);
     let prompt = "detect red square ; blue square";
     assert_eq!(found["text"], json(&["generate", scene, "--prompt", prompt])["text"]);
+    let boxes = found["boxes"].as_array().unwrap();
+    let all = json(&[&words[..], &["--keep-duplicates"]].concat());
+    let all = all["boxes"].as_array().unwrap();
+    assert!(boxes.len() <= all.len() && boxes.iter().all(|one| all.contains(one)));
+    let smaller = json(&[&words[..], &["--loc-scale", "1024"]].concat());
+    for (one, smaller) in boxes.iter().zip(smaller["boxes"].as_array().unwrap()) {
+        for edge in ["x0", "y0", "x1", "y1"] {
+            let [one, smaller] = [one, smaller].map(|found| found[edge].as_f64().unwrap());
+            assert!((smaller - one * 1023.0 / 1024.0).abs() < 1e-4, "{edge}: {one} {smaller}");
+        }
+    }
     let mut lines = Vec::new();
-    for one in found["boxes"].as_array().unwrap() {
+    for one in boxes {
         assert_eq!(keys(one), ["confidence", "label", "x0", "x1", "y0", "y1"]);
         let of = |key: &str| one[key].as_f64().unwrap();
         assert!(0.0 <= of("x0") && of("x0") < of("x1") && of("x1") <= 150.0, "{one}");
@@ -70,6 +81,27 @@ fn what_cannot_be_drawn_leaves_nothing_behind() {
     refuses(&["detect", scene, "cat", "--out", out], &["cannot write", "folder.png"]);
     assert_eq!(desk.files(), ["folder.png", "scene.png"]);
     for things in ["", " ; ;"] {
-        refuses(&["detect", scene, things], &["no thing to detect", "name at least one"]);
+        refuses(&["detect", scene, things], &["no thing to look for", "name at least one"]);
     }
+}
+
+#[test]
+fn a_constrained_answer_names_only_what_was_asked_for() {
+    let desk = Desk::new();
+    let scene = &*desk.scene();
+    let mut found = 0;
+    for more in [&[][..], &["--num-beams", "2"], &["--seed", "4", "--temperature", "3"]] {
+        let words =
+            ["detect", scene, "zebra ; a big gnu", "--constrained", "--max-new-tokens", "60"];
+        let answer = json(&[&words[..], more].concat());
+        let text = answer["text"].as_str().unwrap();
+        for item in text.split(" ; ").filter(|item| !item.is_empty()) {
+            assert!(item.ends_with("> zebra") || item.ends_with("> a big gnu"), "{text}");
+            assert_eq!(item.matches("<loc").count(), 4, "{text}");
+            found += 1;
+        }
+    }
+    assert!(found > 0, "draws at this temperature begin boxes");
+    let words = ["detect", scene, "cat<loc0001>", "--constrained"];
+    refuses(&words, &["cat<loc0001>", "cannot stand in an answer"]);
 }

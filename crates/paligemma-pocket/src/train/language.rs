@@ -129,7 +129,7 @@ fn stages() -> [Stage; 4] {
             tower_learns: false,
             measured: 1..=2,
             solved: |_| false,
-            pace: Pace::Steps(Schedule { steps: 750, warmup: WARMUP }),
+            pace: Pace::Steps(Schedule { steps: 500, warmup: WARMUP }),
             interval: INTERVAL,
         },
     ]

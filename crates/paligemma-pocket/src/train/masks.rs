@@ -14,15 +14,18 @@ use paligemma_checkpoint::{Checkpoint, load_masks, save_masks};
 use paligemma_mask::{MaskConfig, MaskVqVae};
 use paligemma_nn::NnBackend;
 use paligemma_pocket::Scene;
-use paligemma_pocket::mask::{MASK, MaskCodes, crop, overlap};
 use paligemma_pocket::silhouette::silhouette;
-use paligemma_processor::SEGMENTS;
+use paligemma_pocket::task::MaskCodes;
+use paligemma_processor::{Bitmap, MASK_SIDE, SEGMENTS};
 use paligemma_train::{MixedOptimizer, OptimizerConfig, RunDirectory, Schedule};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::model::quiet;
 use super::{FIRST_HELD_OUT_SEED, Result, Training};
+
+/// The VQ-VAE as everything but its own training uses it.
+pub(crate) type Vae = MaskVqVae<Flex>;
 
 const SCHEDULE: Schedule = Schedule { steps: 1000, warmup: 100 };
 const RATES: OptimizerConfig = OptimizerConfig { adamw: 5e-3, muon: None };
@@ -48,35 +51,29 @@ pub(crate) fn config() -> MaskConfig {
 
 /// Masks as the encoder takes them, `[B, 1, 64, 64]`.
 pub(crate) fn batch<B: NnBackend>(masks: Vec<f32>) -> Tensor<B, 4> {
-    let count = masks.len() / (MASK * MASK);
-    Tensor::from_data(TensorData::new(masks, [count, 1, MASK, MASK]), &B::Device::default())
+    let count = masks.len() / (MASK_SIDE * MASK_SIDE);
+    Tensor::from_data(
+        TensorData::new(masks, [count, 1, MASK_SIDE, MASK_SIDE]),
+        &B::Device::default(),
+    )
 }
-
-/// How many times as fine as pictures masks are drawn, from which codes are made.
-const SCALE: u32 = 4;
 
 /// The codes of the masks of every thing of every scene.
 pub(crate) fn codes(vae: &Vae, scenes: &[Scene]) -> Vec<Vec<MaskCodes>> {
-    let masks = scenes.iter().flat_map(|scene| {
-        scene.things.iter().enumerate().flat_map(move |(index, thing)| {
-            let box_ = thing.box_.map(|edge| edge * SCALE as f32);
-            crop(&scene.mask_at(index, SCALE), box_)
-        })
-    });
+    let masks = scenes
+        .iter()
+        .flat_map(|scene| (0..scene.things.len()).flat_map(move |index| scene.cut_out(index)));
     let codes = vae.codes(batch(masks.collect())).into_data();
-    let mut codes = codes.iter::<i64>().map(|code| code as usize);
+    let mut codes = codes.iter::<u8>();
     let mut next = || -> MaskCodes { std::array::from_fn(|_| codes.next().unwrap_or(0)) };
     scenes.iter().map(|scene| scene.things.iter().map(|_| next()).collect()).collect()
 }
 
-/// 64 x 64 values of one mask.
-pub(crate) fn decode(vae: &Vae, codes: &MaskCodes) -> Vec<f32> {
-    let codes = TensorData::new(codes.map(|code| code as i64).to_vec(), [1, codes.len()]);
+/// The values of one mask.
+pub(crate) fn decode(vae: &Vae, codes: MaskCodes) -> Vec<f32> {
+    let codes = TensorData::new(codes.map(i64::from).to_vec(), [1, codes.len()]);
     vae.decode(Tensor::from_data(codes, &FlexDevice)).into_data().iter().collect()
 }
-
-/// The VQ-VAE as everything but its own training uses it.
-pub(crate) type Vae = MaskVqVae<Flex>;
 
 /// The VQ-VAE of a run, trained if the run has none yet.
 pub(crate) fn open(run: &RunDirectory) -> Result<Vae> {
@@ -181,15 +178,50 @@ fn mean_square<B: NnBackend>(a: Tensor<B, 4>, b: Tensor<B, 4>) -> Tensor<B, 1> {
     (a - b).powi_scalar(2).mean()
 }
 
+/// The pixels of a mask whose values are above `least`.
+fn shown(values: &[f32], least: f32) -> Bitmap {
+    let side = MASK_SIDE as u32;
+    Bitmap::from_fn(side, side, |x, y| values[(y * side + x) as usize] > least)
+}
+
 /// Mean IoU of held-out silhouettes and what their codes bring back.
 fn measure(vae: &Vae) -> f32 {
     let masks: Vec<Vec<f32>> = (0..MEASURED).map(|i| silhouette(FIRST_HELD_OUT_SEED + i)).collect();
-    let input = batch::<Flex>(masks.concat());
-    let output: Vec<f32> = vae.decode(vae.codes(input)).into_data().iter().collect();
-    let overlaps = masks.iter().zip(output.chunks(MASK * MASK)).map(|(mask, back)| {
-        let shown: Vec<bool> = mask.iter().map(|&cover| cover >= 0.5).collect();
-        let said: Vec<bool> = back.iter().map(|&value| value > 0.0).collect();
-        overlap(&shown, &said)
-    });
+    let output = vae.decode(vae.codes(batch::<Flex>(masks.concat()))).into_data();
+    let output: Vec<f32> = output.iter().collect();
+    let overlaps = masks
+        .iter()
+        .zip(output.chunks(MASK_SIDE * MASK_SIDE))
+        .map(|(mask, back)| shown(mask, 0.5).iou(&shown(back, 0.0)));
     overlaps.sum::<f32>() / MEASURED as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn embedded() -> Vae {
+        let file = Checkpoint::from_static(paligemma::pocket::MASKS).unwrap();
+        load_masks(&file, &FlexDevice).unwrap().0
+    }
+
+    #[test]
+    fn the_embedded_codes_bring_back_shapes_never_seen() {
+        let mean = measure(&embedded());
+        assert!(mean >= 0.9, "{mean}");
+    }
+
+    #[test]
+    fn the_embedded_codes_bring_back_every_thing_of_a_scene() {
+        let vae = embedded();
+        let scenes: Vec<Scene> =
+            (0..20).map(|i| Scene::generate(FIRST_HELD_OUT_SEED + i, 1..=4)).collect();
+        for (scene, codes) in scenes.iter().zip(codes(&vae, &scenes)) {
+            assert_eq!(scene.things.len(), codes.len());
+            for (index, codes) in codes.into_iter().enumerate() {
+                let iou = shown(&scene.cut_out(index), 0.5).iou(&shown(&decode(&vae, codes), 0.0));
+                assert!(iou >= 0.9, "{}: {:?} {iou}", scene.seed, scene.things[index].shape);
+            }
+        }
+    }
 }

@@ -7,13 +7,12 @@ use burn::tensor::{Tensor, TensorData};
 use burn_flex::{Flex, FlexDevice};
 use paligemma::{DeviceSpec, Dtype, Model, Prompt, Session};
 use paligemma_checkpoint::{Checkpoint, PaliGemmaConfig};
-use paligemma_pocket::mask::MaskCodes;
 use paligemma_pocket::scene::SIDE;
 use paligemma_pocket::{Example, Scene, Score, Task, task};
 use paligemma_processor::Tokenizer;
 
 use super::data::{pixels, tokenizer};
-use super::masks::{Vae, codes, decode, read};
+use super::masks::{FILE, Vae, codes, decode, read};
 use super::{FIRST_HELD_OUT_SEED, Result};
 
 /// Rows decoded together.
@@ -88,11 +87,8 @@ pub(crate) fn score(
             let texts = answers(model, &tokenizer, &features, asked)?;
             for ((picture, example), text) in asked.iter().zip(texts) {
                 if example.task == Task::Segment {
-                    let scene = &scenes[*picture];
-                    let label = example.prefix.strip_prefix("segment ").unwrap_or_default();
-                    let index = scene.things.iter().position(|thing| thing.label() == label);
-                    let decode = |codes: &MaskCodes| decode(vae, codes);
-                    score.add_mask(scene, index.unwrap_or(0), &text, decode);
+                    let decode = |codes| decode(vae, codes);
+                    score.add_masks(&scenes[*picture], example, &text, decode);
                 } else {
                     score.add(example, &text);
                 }
@@ -104,13 +100,13 @@ pub(crate) fn score(
 }
 
 /// Prints the scores of a checkpoint for each number of things.
-pub(crate) fn evaluate(folder: &Path, masks: &Path, scenes: usize, dtype: Dtype) -> Result<()> {
+pub(crate) fn evaluate(folder: &Path, scenes: usize, dtype: Dtype) -> Result<()> {
     let config = PaliGemmaConfig::open(folder)?;
     let storage = dtype.on(DeviceSpec::Flex).ok_or("name a dtype instead of auto")?;
     let checkpoint = Checkpoint::open(folder)?;
     let (model, report) = Model::<Flex>::load(&config, &checkpoint, storage, &FlexDevice, |_| ())?;
     println!("{report}");
-    let vae = read(masks)?;
+    let vae = read(&folder.join(FILE))?;
     for things in [1..=1, 2..=2, 1..=2, 3..=3, 4..=4] {
         let (score, _) = score(&model, &vae, scenes, &things, &Task::ALL)?;
         let last = FIRST_HELD_OUT_SEED + scenes as u64 - 1;

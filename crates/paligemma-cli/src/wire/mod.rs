@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use paligemma::{Candidate, DetectedBox, DeviceSpec, DeviceStatus, FinishReason};
 use serde::Serialize;
 
-use crate::{info, session};
+use crate::{session, verbs};
 
 /// `caption`, `ask`, `ocr`, `generate`.
 #[derive(Serialize)]
@@ -32,6 +32,22 @@ struct Timings {
     first_token_seconds: f64,
     total_seconds: f64,
     tokens_per_second: Option<f64>,
+}
+
+/// The same, with `--num-answers`: best first.
+#[derive(Serialize)]
+pub(crate) struct Answers<'a> {
+    answers: Vec<OneAnswer<'a>>,
+    timings: Timings,
+}
+
+#[derive(Serialize)]
+struct OneAnswer<'a> {
+    text: &'a str,
+    token_ids: &'a [u32],
+    total: f32,
+    mean: f32,
+    probability: f32,
 }
 
 /// `detect`.
@@ -131,14 +147,33 @@ impl<'a> Answer<'a> {
                 FinishReason::Length => "length",
             },
             usage: Usage { prompt_tokens, image_tokens, completion_tokens },
-            timings: Timings {
-                load_seconds: timings.load.as_secs_f64(),
-                encode_seconds: timings.encode.as_secs_f64(),
-                first_token_seconds: timings.first_token.as_secs_f64(),
-                total_seconds: timings.total.as_secs_f64(),
-                tokens_per_second: timings.tokens_per_second,
-            },
+            timings: Timings::new(timings),
         }
+    }
+}
+
+impl Timings {
+    fn new(timings: session::Timings) -> Self {
+        Self {
+            load_seconds: timings.load.as_secs_f64(),
+            encode_seconds: timings.encode.as_secs_f64(),
+            first_token_seconds: timings.first_token.as_secs_f64(),
+            total_seconds: timings.total.as_secs_f64(),
+            tokens_per_second: timings.tokens_per_second,
+        }
+    }
+}
+
+impl<'a> Answers<'a> {
+    pub(crate) fn new(answers: &'a [paligemma::Answer], timings: session::Timings) -> Self {
+        let wire = |answer: &'a paligemma::Answer| OneAnswer {
+            text: &answer.text,
+            token_ids: &answer.token_ids,
+            total: answer.total(),
+            mean: answer.mean(),
+            probability: answer.probability(),
+        };
+        Self { answers: answers.iter().map(wire).collect(), timings: Timings::new(timings) }
     }
 }
 
@@ -181,7 +216,7 @@ impl Devices {
 }
 
 impl<'a> Info<'a> {
-    pub(crate) fn new(info: &'a info::Info) -> Self {
+    pub(crate) fn new(info: &'a verbs::Info) -> Self {
         let config = info.config.as_ref().map(paligemma_checkpoint::PaliGemmaConfig::to_json);
         Self {
             model: &info.model,
@@ -195,7 +230,7 @@ impl<'a> Info<'a> {
 }
 
 impl<'a> Weights<'a> {
-    fn new(weights: &'a info::Weights) -> Self {
+    fn new(weights: &'a verbs::Weights) -> Self {
         let unused = weights.unused.iter();
         Self {
             layout: weights.layout,
