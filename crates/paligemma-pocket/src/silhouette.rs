@@ -1,6 +1,6 @@
 //! Masks of more outlines than scenes have, from which the codes of masks are learned.
 
-use paligemma_processor::{MASK_SIDE, crop_mask};
+use paligemma_processor::crop_mask;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tiny_skia::{FillRule, Path, PathBuilder, Pixmap, Rect, Transform};
@@ -13,7 +13,7 @@ const SIDES: std::ops::RangeInclusive<f32> = 15.0..=128.0;
 /// Room around the box in that picture, in pixels.
 const ROOM: f32 = 2.0;
 
-/// The mask of an outline cut out at its box, rows of [`MASK_SIDE`] values from 0 to 1: the shape of a
+/// The mask of an outline cut out at its box, rows of [`MASK_SIDE`](paligemma_processor::MASK_SIDE) values from 0 to 1: the shape of a
 /// thing, that shape turned, or any polygon, large or small, at times partly hidden. A pure
 /// function of the seed.
 pub fn silhouette(seed: u64) -> Vec<f32> {
@@ -87,6 +87,8 @@ fn beside([x0, y0, x1, y1]: [f32; 4], rng: &mut SmallRng) -> [f32; 4] {
 
 #[cfg(test)]
 mod tests {
+    use paligemma_processor::MASK_SIDE;
+
     use super::*;
 
     #[test]

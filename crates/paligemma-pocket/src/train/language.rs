@@ -125,12 +125,12 @@ fn stages() -> [Stage; 4] {
                 pages: 0,
                 tasks: &Task::ALL,
             },
-            rates: OptimizerConfig { adamw: 5e-4, muon: Some(5e-3) },
+            rates: OptimizerConfig { adamw: 1e-3, muon: Some(5e-3) },
             tower_learns: false,
             measured: 1..=2,
             solved: |_| false,
-            pace: Pace::Steps(Schedule { steps: 500, warmup: WARMUP }),
-            interval: INTERVAL,
+            pace: Pace::Steps(Schedule { steps: 300, warmup: 50 }),
+            interval: Interval { steps: 150, ..INTERVAL },
         },
     ]
 }
@@ -305,7 +305,7 @@ mod tests {
     use paligemma_checkpoint::{Checkpoint, load_masks};
 
     use super::*;
-    use crate::train::{files, model};
+    use crate::train::files;
 
     /// Every parameter, in the order of the file.
     fn weights(run: &RunDirectory) -> Vec<u8> {
