@@ -13,9 +13,9 @@ const SIDES: std::ops::RangeInclusive<f32> = 15.0..=128.0;
 /// Room around the box in that picture, in pixels.
 const ROOM: f32 = 2.0;
 
-/// The mask of an outline cut out at its box, rows of [`MASK_SIDE`](paligemma_processor::MASK_SIDE) values from 0 to 1: the shape of a
-/// thing, that shape turned, or any polygon, large or small, at times partly hidden. A pure
-/// function of the seed.
+/// The mask of an outline within its box, as [`crop_mask`] gives it: the shape of a thing, that
+/// shape turned, or any polygon, large or small, at times partly hidden. A pure function of the
+/// seed.
 pub fn silhouette(seed: u64) -> Vec<f32> {
     let mut rng = SmallRng::seed_from_u64(seed);
     let sides = [rng.random_range(SIDES), rng.random_range(SIDES)];
