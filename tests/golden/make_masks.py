@@ -24,7 +24,7 @@ from safetensors.numpy import save_file
 
 jax.config.update("jax_enable_x64", True)
 
-CODES, LATENT = 24, 20
+CODES, LATENT = 128, 20
 ENCODER = [3, 5, 7, 9]
 DECODER = [13, 12, 10, 8, 6]
 GRID, SIDE = 4, 64

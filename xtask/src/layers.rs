@@ -25,6 +25,7 @@ const LAYERS: &[Layer] = &[
     layer("paligemma-packed", &[], NO_FILES),
     layer("paligemma-nn", &["paligemma-packed"], NO_FILES),
     layer("paligemma-processor", &[], &[]),
+    layer("paligemma-overlay", &["paligemma-processor"], &[]),
     layer("paligemma-siglip", &["paligemma-nn"], NO_FILES),
     layer("paligemma-gemma", &["paligemma-nn"], NO_FILES),
     layer("paligemma-mask", &["paligemma-nn"], NO_FILES),
@@ -44,6 +45,7 @@ const LAYERS: &[Layer] = &[
         &[
             "paligemma-checkpoint",
             "paligemma-gemma",
+            "paligemma-mask",
             "paligemma-nn",
             "paligemma-processor",
             "paligemma-siglip",
@@ -65,14 +67,19 @@ const LAYERS: &[Layer] = &[
         ],
         &[],
     ),
-    layer("paligemma-cli", &["paligemma", "paligemma-checkpoint", "paligemma-processor"], &[]),
+    layer(
+        "paligemma-cli",
+        &["paligemma", "paligemma-checkpoint", "paligemma-overlay", "paligemma-processor"],
+        &[],
+    ),
     Layer { package: "paligemma-benches", siblings: None, never: &[] },
     Layer { package: "paligemma-tests", siblings: None, never: &[] },
     layer("xtask", &[], &[]),
 ];
 
 /// Packages that are plain data all the way down: no name in their tree begins so.
-const FREE_OF: &[(&str, &str)] = &[("paligemma-packed", "burn"), ("paligemma-processor", "burn")];
+const FREE_OF: &[(&str, &str)] =
+    &[("paligemma-overlay", "burn"), ("paligemma-packed", "burn"), ("paligemma-processor", "burn")];
 
 const fn layer(
     package: &'static str,

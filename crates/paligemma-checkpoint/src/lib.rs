@@ -76,7 +76,7 @@ pub use config::{ConfigError, PaliGemmaConfig};
 pub use convert::{convert, other_files};
 pub use layout::{LAYOUTS, Layout, MASK_LAYOUT};
 pub use load::{LoadError, Progress, check_module, load_module, load_packed};
-pub use masks::{load_masks, save_masks};
+pub use masks::{MASK_FILES, find_masks, load_masks, save_masks};
 pub use names::parameter_shapes;
 pub use npz::ArrayProblem;
 pub use report::{Ignored, LoadReport};

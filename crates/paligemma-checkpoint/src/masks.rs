@@ -1,6 +1,6 @@
 //! Mask VQ-VAEs: their sizes out of their files, their files into modules, and back.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::FloatDType;
 use paligemma_mask::{MaskConfig, MaskVqVae};
@@ -12,6 +12,15 @@ use crate::load::{LoadError, load_module};
 use crate::report::LoadReport;
 use crate::save::{SaveError, collect};
 use crate::write::write_file;
+
+/// What a mask VQ-VAE's file is called in the folder of a checkpoint: as published, converted, or
+/// trained with the checkpoint.
+pub const MASK_FILES: [&str; 3] = ["vae-oid.npz", "vae-oid.safetensors", "masks.safetensors"];
+
+/// The file of the mask VQ-VAE in the folder of a checkpoint, if there is one.
+pub fn find_masks(folder: &Path) -> Option<PathBuf> {
+    MASK_FILES.iter().map(|name| folder.join(name)).find(|path| path.is_file())
+}
 
 /// A mask VQ-VAE of the sizes that its file has, in f32.
 ///

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
-use paligemma::{DeviceSpec, Dtype, Options, PaliGemma, Sampling};
+use paligemma::{DetectionOptions, DeviceSpec, Dtype, LocationScale, Options, PaliGemma, Sampling};
 
 use crate::error::Error;
 use crate::model::{ModelName, Place};
@@ -71,6 +71,36 @@ pub(crate) struct AnswerArgs {
     num_beams: Option<u64>,
     #[command(flatten)]
     pub(crate) json: JsonArgs,
+}
+
+/// How things are looked for.
+#[derive(Args, Debug)]
+pub(crate) struct LookArgs {
+    /// Let the model write nothing but things that were asked for, or that there are none
+    #[arg(long)]
+    constrained: bool,
+    /// Show also boxes that overlap a surer one of the same thing
+    #[arg(long)]
+    keep_duplicates: bool,
+    /// What a location of 1 is a fraction of: 1023, as models are trained, or 1024, as some other
+    /// programs read it
+    #[arg(long, value_name = "N", default_value = "1023")]
+    loc_scale: LocationScale,
+    #[command(flatten)]
+    pub(crate) answer: AnswerArgs,
+}
+
+impl LookArgs {
+    /// What was asked for, if it can be done.
+    pub(crate) fn options(&self) -> Result<DetectionOptions, Error> {
+        let default = DetectionOptions::default();
+        Ok(DetectionOptions {
+            answer: self.answer.options()?,
+            constrained: self.constrained,
+            scale: self.loc_scale,
+            max_overlap: default.max_overlap.filter(|_| !self.keep_duplicates),
+        })
+    }
 }
 
 /// How many answers are made, and which are shown.

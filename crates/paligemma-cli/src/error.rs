@@ -28,6 +28,12 @@ pub(crate) enum Error {
         /// The name of the picture.
         path: PathBuf,
     },
+    /// Pictures are to be written into what is not a folder.
+    #[error("{} is not a folder: name one, or one to be made", path.display())]
+    NotAFolder {
+        /// The name.
+        path: PathBuf,
+    },
     /// A picture cannot be brought into its format.
     #[error("cannot write {}: {source}", path.display())]
     Encode {

@@ -6,6 +6,7 @@
 //! paligemma ocr page.png
 //! paligemma generate a.png b.png --prompt "answer en what changed?"
 //! paligemma detect street.jpg "car ; person" --out boxes.png
+//! paligemma segment street.jpg "car ; person" --out masks.png --masks folder
 //! paligemma score photo.jpg --prompt "answer en is it day?" --candidate yes --candidate no
 //! paligemma convert --model DIR --dtype int8 --out SMALLER
 //! paligemma info --model DIR
@@ -18,8 +19,8 @@
 
 mod args;
 mod bar;
-mod draw;
 mod error;
+mod files;
 mod model;
 mod output;
 mod session;

@@ -1,6 +1,6 @@
 //! A query being answered: pictures read, model opened, time taken.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use paligemma::image::RgbImage;
@@ -61,11 +61,29 @@ pub(crate) struct Timings {
 impl Session {
     /// Reads the pictures, which is quick, before it opens the model.
     pub(crate) fn open(query: Query) -> Result<Self, Error> {
+        Self::open_by(query, Ok)
+    }
+
+    /// The same with a model that can make masks, by the VQ-VAE in a file if one is named.
+    pub(crate) fn open_with_masks(query: Query, masks: Option<&Path>) -> Result<Self, Error> {
+        Self::open_by(query, |model| {
+            let model = match masks {
+                Some(path) => model.with_masks(path)?,
+                None => model,
+            };
+            if model.has_masks() { Ok(model) } else { Err(paligemma::Error::NoMasks.into()) }
+        })
+    }
+
+    fn open_by(
+        query: Query,
+        complete: impl FnOnce(PaliGemma) -> Result<PaliGemma, Error>,
+    ) -> Result<Self, Error> {
         let read = |path: &PathBuf| open_picture(path).map_err(paligemma::Error::from);
         let pictures = query.pictures.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         let place = query.model.locate()?;
         let start = Instant::now();
-        let model = query.model.open(&place)?;
+        let model = complete(query.model.open(&place)?)?;
         let load = start.elapsed();
         let start = Instant::now();
         let scene = model.encode(&pictures);

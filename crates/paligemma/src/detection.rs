@@ -111,9 +111,18 @@ impl DetectionOptions {
         things: &[impl AsRef<str>],
         tokenizer: &Tokenizer,
     ) -> Result<Request, Error> {
-        let prompt = detection_prompt(things)?;
+        self.request_of(scene, detection_prompt(things)?, || Items::boxes(tokenizer, things))
+    }
+
+    /// A request whose answer obeys `rule` if answers are constrained.
+    pub(crate) fn request_of(
+        &self,
+        scene: Scene,
+        prompt: String,
+        rule: impl FnOnce() -> Result<Items, Error>,
+    ) -> Result<Request, Error> {
         let constraint: Option<Arc<dyn Constraint>> =
-            if self.constrained { Some(Arc::new(Items::boxes(tokenizer, things)?)) } else { None };
+            if self.constrained { Some(Arc::new(rule()?)) } else { None };
         Ok(Request { scene, prompt, options: self.answer, constraint })
     }
 
@@ -163,19 +172,25 @@ pub fn boxes(
 /// The boxes without those that overlap a surer one of the same label by more than `max_overlap`:
 /// greedy non-maximum suppression. Their order stays.
 pub fn distinct(boxes: Vec<DetectedBox>, max_overlap: f32) -> Vec<DetectedBox> {
+    let kept = kept(&boxes.iter().collect::<Vec<_>>(), max_overlap);
+    let boxes = boxes.into_iter().enumerate().filter(|(at, _)| kept.contains(at));
+    boxes.map(|(_, found)| found).collect()
+}
+
+/// The places of the boxes that [`distinct`] keeps, surest first.
+pub(crate) fn kept(boxes: &[&DetectedBox], max_overlap: f32) -> Vec<usize> {
     let mut surest: Vec<usize> = (0..boxes.len()).collect();
     surest.sort_by(|&a, &b| boxes[b].confidence.total_cmp(&boxes[a].confidence));
     let mut kept: Vec<usize> = Vec::new();
     for at in surest {
         let same = |&other: &usize| {
-            boxes[other].label == boxes[at].label && boxes[other].overlap(&boxes[at]) > max_overlap
+            boxes[other].label == boxes[at].label && boxes[other].overlap(boxes[at]) > max_overlap
         };
         if !kept.iter().any(same) {
             kept.push(at);
         }
     }
-    let boxes = boxes.into_iter().enumerate().filter(|(at, _)| kept.contains(at));
-    boxes.map(|(_, found)| found).collect()
+    kept
 }
 
 impl PaliGemma {

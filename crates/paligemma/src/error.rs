@@ -119,6 +119,13 @@ pub enum Error {
         /// The tokenizer's `<eos>`.
         tokenizer: u32,
     },
+    /// Masks were asked of a model that has no mask VQ-VAE.
+    #[error(
+        "the model has nothing to make masks with: fetch \
+         https://storage.googleapis.com/big_vision/paligemma/vae-oid.npz, then put it into the \
+         model's folder or name it with --mask-model"
+    )]
+    NoMasks,
     /// The model computed numbers that are not finite.
     #[error(
         "the model's logits are not finite after {tokens} tokens: \

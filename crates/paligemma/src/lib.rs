@@ -26,10 +26,12 @@ mod engine;
 mod error;
 mod generation;
 mod items;
+mod masks;
 mod model;
 mod pipeline;
 pub mod pocket;
 mod sampling;
+mod segment;
 mod session;
 pub mod tasks;
 
@@ -43,7 +45,8 @@ pub use generation::{Answer, FinishReason, Options, Request, Scene, Stream, Usag
 pub use items::Items;
 pub use model::{Model, Projector};
 pub use paligemma_nn::{Isa, NnBackend, PackedFormat, keep_freed_memory};
-pub use paligemma_processor::image;
+pub use paligemma_processor::{Bitmap, Polygon, Rle, SoftMask, image};
 pub use pipeline::{Candidate, PaliGemma};
 pub use sampling::Sampling;
+pub use segment::{Segment, Segmented};
 pub use session::{Prompt, Session};

@@ -12,6 +12,7 @@ use paligemma_processor::{Tokenizer, preprocess};
 use crate::device::DeviceWork;
 use crate::engine::{Engine, HostPrompt, OnDevice, Reply};
 use crate::generation::{Generation, Start};
+use crate::masks::MaskModel;
 use crate::{
     Answer, DeviceSpec, Dtype, Error, Model, Options, Request, Scene, Storage, Stream, Usage,
 };
@@ -25,6 +26,7 @@ pub struct PaliGemma {
     tokenizer: Tokenizer,
     device: DeviceSpec,
     report: LoadReport,
+    pub(crate) masks: Option<MaskModel>,
 }
 
 impl std::fmt::Debug for PaliGemma {
@@ -115,7 +117,8 @@ impl PaliGemma {
         let file = folder.join("tokenizer.json");
         let tokenizer = Tokenizer::from_file(&file, config.image_token_index)?;
         let checkpoint = Checkpoint::open(folder)?;
-        Self::with_parts(&checkpoint, config, tokenizer, (device, dtype), &mut progress)
+        Self::with_parts(&checkpoint, config, tokenizer, (device, dtype), &mut progress)?
+            .with_masks_in(folder)
     }
 
     /// Opens a folder, or a model of the hub by its id (see [`paligemma_checkpoint::hub`]).
@@ -136,7 +139,8 @@ impl PaliGemma {
         let config = PaliGemmaConfig::from_json(crate::pocket::CONFIG)?;
         let tokenizer = Tokenizer::from_bytes(crate::pocket::TOKENIZER, config.image_token_index)?;
         let checkpoint = Checkpoint::from_static(crate::pocket::WEIGHTS)?;
-        Self::with_parts(&checkpoint, config, tokenizer, (device, dtype), &mut |_| ())
+        Self::with_parts(&checkpoint, config, tokenizer, (device, dtype), &mut |_| ())?
+            .with_embedded_masks()
     }
 
     fn with_parts(
@@ -150,7 +154,7 @@ impl PaliGemma {
         let device = device.resolve()?;
         let open = Open { checkpoint, config: &config, device, dtype, progress };
         let (engine, report) = device.run(open)??;
-        Ok(Self { engine, config, tokenizer, device, report })
+        Ok(Self { engine, config, tokenizer, device, report, masks: None })
     }
 
     /// Refuses a tokenizer that is not of the configuration's checkpoint: transformers ends an

@@ -1,16 +1,16 @@
 //! `detect`: boxes as lines, as an object, and drawn into a copy of the picture.
 
-use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
+use paligemma::DetectedBox;
 use paligemma::tasks::detection_prompt;
-use paligemma::{DetectedBox, DetectionOptions, LocationScale};
+use paligemma_overlay::{Thing, draw};
 
-use crate::args::{AnswerArgs, ModelArgs};
-use crate::draw::{self, OutFile};
+use crate::args::{LookArgs, ModelArgs};
 use crate::error::Error;
+use crate::files::OutFile;
 use crate::session::{Query, Session};
 use crate::{output, wire};
 
@@ -21,23 +21,13 @@ pub(crate) struct Detect {
     image: PathBuf,
     /// What to look for, as in "car ; person"
     things: String,
-    /// Let the model write nothing but boxes of these things, or that there are none
-    #[arg(long)]
-    constrained: bool,
-    /// Show also boxes that overlap a surer one of the same thing
-    #[arg(long)]
-    keep_duplicates: bool,
-    /// What a location of 1 is a fraction of: 1023, as models are trained, or 1024, as some other
-    /// programs read it
-    #[arg(long, value_name = "N", default_value = "1023")]
-    loc_scale: LocationScale,
     /// Also draw the boxes into a copy of the picture (.png, .jpg or .webp)
     #[arg(long, value_name = "PICTURE")]
     out: Option<PathBuf>,
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
-    answer: AnswerArgs,
+    look: LookArgs,
 }
 
 impl Detect {
@@ -46,15 +36,7 @@ impl Detect {
         let things: Vec<&str> = self.things.split(';').collect();
         let query = Query::new(vec![self.image], detection_prompt(&things)?, self.model)?;
         let out = self.out.map(OutFile::new).transpose()?;
-        let mut options = DetectionOptions {
-            answer: self.answer.options()?,
-            constrained: self.constrained,
-            scale: self.loc_scale,
-            ..DetectionOptions::default()
-        };
-        if self.keep_duplicates {
-            options.max_overlap = None;
-        }
+        let options = self.look.options()?;
         let session = Session::open(query)?;
         let tokenizer = session.model.tokenizer();
         let request = options.request(session.scene.clone(), &things, tokenizer)?;
@@ -63,26 +45,34 @@ impl Detect {
         let picture = &session.pictures[0];
         let boxes = options.boxes(&answer, tokenizer, picture.dimensions());
         if let Some(out) = out {
-            out.write(&draw::draw(picture, &boxes))?;
+            let things: Vec<Thing<'_>> = boxes.iter().map(thing).collect();
+            out.write(draw(picture, &things))?;
         }
-        if self.answer.json.json {
+        if self.look.answer.json.json {
             return output::json(&wire::Detection::new(&answer, timings, &boxes));
         }
-        show(&boxes)
+        show(boxes.iter().map(line))
     }
 }
 
-fn show(boxes: &[DetectedBox]) -> Result<(), Error> {
-    let mut lines = String::new();
-    for found in boxes {
-        let [x0, y0, x1, y1] = [found.x0, found.y0, found.x1, found.y1];
-        let (label, sure) = (&found.label, found.confidence);
-        // Writing to a string cannot fail.
-        let _ = writeln!(lines, "{label} {sure:.2} {x0:.1} {y0:.1} {x1:.1} {y1:.1}");
-    }
-    if boxes.is_empty() {
+/// A box as it is drawn.
+pub(super) fn thing(found: &DetectedBox) -> Thing<'_> {
+    let edges = [found.x0, found.y0, found.x1, found.y1];
+    Thing { label: &found.label, confidence: Some(found.confidence), edges, mask: None }
+}
+
+/// A box as text.
+pub(super) fn line(found: &DetectedBox) -> String {
+    let DetectedBox { label, x0, y0, x1, y1, confidence } = found;
+    format!("{label} {confidence:.2} {x0:.1} {y0:.1} {x1:.1} {y1:.1}")
+}
+
+/// Prints a line for each thing.
+pub(super) fn show(lines: impl Iterator<Item = String>) -> Result<(), Error> {
+    let text: String = lines.flat_map(|line| [line, "\n".to_owned()]).collect();
+    if text.is_empty() {
         // For a person: a script sees an empty output.
         writeln!(std::io::stderr(), "nothing was found").ok();
     }
-    output::text(&lines)
+    output::text(&text)
 }

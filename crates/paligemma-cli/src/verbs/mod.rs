@@ -6,6 +6,7 @@ mod detect;
 mod devices;
 mod info;
 mod score;
+mod segment;
 
 use clap::Subcommand;
 
@@ -26,6 +27,8 @@ pub(crate) enum Verb {
     Generate(answer::Generate),
     /// Find things in a picture: a line `label confidence x0 y0 x1 y1` in pixels for each
     Detect(detect::Detect),
+    /// Cut things out of a picture: a line `label confidence x0 y0 x1 y1 area` in pixels for each
+    Segment(segment::Segment),
     /// Say how probable given answers are
     Score(score::Score),
     /// Write a model in a smaller format that a CPU computes with, and that opens at once
@@ -45,6 +48,7 @@ impl Verb {
             Self::Ocr(verb) => verb.run(),
             Self::Generate(verb) => verb.run(),
             Self::Detect(verb) => verb.run(),
+            Self::Segment(verb) => verb.run(),
             Self::Score(verb) => verb.run(),
             Self::Convert(verb) => verb.run(),
             Self::Info(verb) => verb.run(),

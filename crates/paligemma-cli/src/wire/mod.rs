@@ -1,9 +1,13 @@
 //! What `--json` prints: the shapes that other programs read, converted by hand.
 
+mod segment;
+
 use std::collections::BTreeMap;
 
 use paligemma::{Candidate, DetectedBox, DeviceSpec, DeviceStatus, FinishReason};
 use serde::Serialize;
+
+pub(crate) use segment::Segmentation;
 
 use crate::{session, verbs};
 
@@ -183,11 +187,14 @@ impl<'a> Detection<'a> {
         timings: session::Timings,
         boxes: &'a [DetectedBox],
     ) -> Self {
-        let wire = |found: &'a DetectedBox| {
-            let DetectedBox { ref label, x0, y0, x1, y1, confidence } = *found;
-            Box { label, x0, y0, x1, y1, confidence }
-        };
-        Self { answer: Answer::new(answer, timings), boxes: boxes.iter().map(wire).collect() }
+        Self { answer: Answer::new(answer, timings), boxes: boxes.iter().map(Box::new).collect() }
+    }
+}
+
+impl<'a> Box<'a> {
+    fn new(found: &'a DetectedBox) -> Self {
+        let DetectedBox { ref label, x0, y0, x1, y1, confidence } = *found;
+        Self { label, x0, y0, x1, y1, confidence }
     }
 }
 

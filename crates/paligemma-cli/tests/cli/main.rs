@@ -8,5 +8,6 @@ mod detect;
 mod hub;
 mod info;
 mod packed;
+mod segment;
 mod several;
 mod support;
