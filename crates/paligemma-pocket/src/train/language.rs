@@ -129,8 +129,8 @@ fn stages() -> [Stage; 4] {
             tower_learns: false,
             measured: 1..=2,
             solved: |_| false,
-            pace: Pace::Steps(Schedule { steps: 200, warmup: 50 }),
-            interval: Interval { steps: 50, ..INTERVAL },
+            pace: Pace::Steps(Schedule { steps: 450, warmup: 50 }),
+            interval: Interval { steps: 150, ..INTERVAL },
         },
     ]
 }
