@@ -131,7 +131,9 @@ fn window(filter: &Filter, index: usize, source: usize, target: usize) -> (usize
     let weight = |at: usize| (filter.kernel)((at as f64 - centre + 0.5) * (1.0 / stretch));
     let mut weights: Vec<f64> = (first..end).map(weight).collect();
     let sum: f64 = weights.iter().sum();
-    weights.iter_mut().for_each(|weight| *weight /= sum);
+    for weight in &mut weights {
+        *weight /= sum;
+    }
     (first, weights)
 }
 

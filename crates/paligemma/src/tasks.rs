@@ -4,7 +4,7 @@
 //! <https://ai.google.dev/gemma/docs/paligemma/prompt-system-instructions>. That page says of some
 //! prompts that only pretrained (`pt`) checkpoints know them; of the `mix` checkpoints big_vision says
 //! that they also take free questions, and `detect` and `segment` as here. A checkpoint transferred to
-//! one task knows the prompt of that task alone (DocVQA and ChartQA: the bare question).
+//! one task knows the prompt of that task alone (`DocVQA` and `ChartQA`: the bare question).
 
 use std::str::FromStr;
 

@@ -30,7 +30,8 @@ fn answers_come_with_their_probabilities() {
             let [mean, total, probability] =
                 ["mean", "total", "probability"].map(|key| answer[key].as_f64().unwrap());
             assert!((probability - total.exp()).abs() < 1e-5 && mean <= 0.0 && total <= mean);
-            lines.push((format!("{probability:.4}"), answer["text"].as_str().unwrap()));
+            let words: Vec<_> = answer["text"].as_str().unwrap().split_whitespace().collect();
+            lines.push((format!("{probability:.4}"), words.join(" ")));
         }
         let means = answers.iter().map(|answer| answer["mean"].as_f64().unwrap());
         assert!(means.is_sorted_by(|a, b| a >= b), "{found}");
