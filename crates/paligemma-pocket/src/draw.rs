@@ -53,8 +53,8 @@ impl Scene {
         RgbImage::from_raw(side, side, pixels.collect()).expect("three bytes for every pixel")
     }
 
-    /// Which pixels of [`Scene::render_at`] show the thing at `index`: those that its outline covers
-    /// by half at least, less what is painted over it. None without such a thing.
+    /// Which pixels of [`Scene::render_at`] show the thing at `index`: those that its outline
+    /// covers by half at least, less what is painted over it. None without such a thing.
     ///
     /// # Panics
     /// If `scale` is zero.
