@@ -5,7 +5,7 @@
 //! spellings of tensor names in use ([`Layout`]); fills a lazy burn module ([`load_module`]) so
 //! that every tensor of the module and of the file is accounted for ([`LoadReport`]); and writes
 //! a module back in the published form ([`save_module`]). A mask VQ-VAE has a file of its own, in
-//! safetensors or NumPy's npz ([`load_masks`], [`save_masks`]). With the feature `hub`, [`hub`] fetches
+//! safetensors or `NumPy`'s npz ([`load_masks`], [`save_masks`]). With the feature `hub`, [`hub`] fetches
 //! models by their hub id.
 //!
 //! Weights keep the published layout, `[out, in]` for projections: nothing is transposed.

@@ -1,4 +1,4 @@
-//! NumPy's archives of arrays: where each lies in the file, without a copy if it is not compressed.
+//! Archives of arrays, as `NumPy` saves them: each is read where it lies, if it is not compressed.
 //!
 //! Format: `numpy.lib.format` and `numpy.savez`; an archive is a zip file of `NAME.npy`.
 
@@ -23,7 +23,7 @@ pub(crate) const MAGIC: &[u8] = b"PK\x03\x04";
 pub enum ArrayProblem {
     /// It is no array, or its header cannot be read.
     Header,
-    /// A type that is no weight's, as NumPy writes it.
+    /// A type that is no weight's, as `NumPy` writes it.
     Dtype(String),
     /// Columns follow each other instead of rows.
     ColumnOrder,
@@ -34,7 +34,7 @@ pub enum ArrayProblem {
         /// Bytes found.
         found: usize,
     },
-    /// The compressed bytes are damaged, or compressed in a way that NumPy does not use.
+    /// The compressed bytes are damaged, or compressed in a way that `NumPy` does not use.
     Compression,
 }
 
