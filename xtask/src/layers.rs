@@ -59,6 +59,7 @@ const LAYERS: &[Layer] = &[
             "paligemma",
             "paligemma-checkpoint",
             "paligemma-gemma",
+            "paligemma-mask",
             "paligemma-nn",
             "paligemma-processor",
             "paligemma-siglip",

@@ -13,8 +13,9 @@ use crate::report::LoadReport;
 use crate::save::{SaveError, collect};
 use crate::write::write_file;
 
-/// What a mask VQ-VAE's file is called in the folder of a checkpoint: as published, or converted.
-pub const MASK_FILES: [&str; 2] = ["vae-oid.npz", "vae-oid.safetensors"];
+/// What a mask VQ-VAE's file is called in the folder of a checkpoint: as published, converted, or
+/// trained with the checkpoint.
+pub const MASK_FILES: [&str; 3] = ["vae-oid.npz", "vae-oid.safetensors", "masks.safetensors"];
 
 /// The file of the mask VQ-VAE in the folder of a checkpoint, if there is one.
 pub fn find_masks(folder: &Path) -> Option<PathBuf> {

@@ -4,7 +4,10 @@ use std::sync::LazyLock;
 
 use ab_glyph::{Font, FontRef, Glyph, PxScale, point};
 use image::RgbImage;
-use tiny_skia::{FillRule, Paint, Path, PathBuilder, Pixmap, Rect, Transform};
+use paligemma_processor::{Bitmap, crop_mask};
+use tiny_skia::{
+    FillRule, Paint, Path, PathBuilder, Pixmap, PremultipliedColorU8, Rect, Transform,
+};
 
 use crate::scene::{Ground, PADDING, PlatedText, SIDE, Scene, mix};
 use crate::thing::{Shape, Thing};
@@ -35,24 +38,63 @@ impl Scene {
     /// # Panics
     /// If `scale` is zero.
     pub fn render_at(&self, scale: u32) -> RgbImage {
-        let side = SIDE * scale;
-        let pixels = Pixmap::new(side, side).expect("a size above zero");
-        let mut canvas = Canvas { pixels, scale: scale as f32 };
+        let mut canvas = Canvas::new(scale);
         canvas.fill_ground(&self.ground);
         for thing in &self.things {
-            canvas.fill_thing(thing);
+            canvas.fill_thing(thing, thing.paint);
         }
         for text in &self.plates {
-            canvas.fill_plate(text);
+            canvas.fill_plate(text, [mix(text.plate, text.ink, 0.5), text.plate]);
             canvas.write(text);
         }
+        let side = canvas.pixels.width();
         let pixels = canvas.pixels.data().chunks_exact(4);
         let pixels = pixels.flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]);
         RgbImage::from_raw(side, side, pixels.collect()).expect("three bytes for every pixel")
     }
+
+    /// Which pixels of [`Scene::render_at`] show the thing at `index`: those that its outline
+    /// covers by half at least, less what is painted over it. None without such a thing.
+    ///
+    /// # Panics
+    /// If `scale` is zero.
+    pub fn mask_at(&self, index: usize, scale: u32) -> Bitmap {
+        let mut canvas = Canvas::new(scale);
+        for (at, thing) in self.things.iter().enumerate() {
+            canvas.fill_thing(thing, if at == index { [255; 3] } else { [0; 3] });
+        }
+        for text in &self.plates {
+            canvas.fill_plate(text, [[0; 3]; 2]);
+        }
+        covered(&canvas.pixels)
+    }
+
+    /// The mask of the thing at `index` within its box, as an encoder of masks takes it; zeros
+    /// without such a thing.
+    pub fn cut_out(&self, index: usize) -> Vec<f32> {
+        let box_ = self.things.get(index).map_or([0.0; 4], |thing| thing.box_);
+        let box_ = box_.map(|edge| edge * MASK_SCALE as f32);
+        crop_mask(&self.mask_at(index, MASK_SCALE), box_)
+    }
+}
+
+/// How many times as fine as pictures masks are learned and compared: as people look at them.
+pub const MASK_SCALE: u32 = 4;
+
+/// The pixels of a white outline on nothing that it covers by half at least.
+pub(crate) fn covered(pixels: &Pixmap) -> Bitmap {
+    let half = |pixel: PremultipliedColorU8| pixel.red() >= 128;
+    Bitmap::from_fn(pixels.width(), pixels.height(), |x, y| pixels.pixel(x, y).is_some_and(half))
 }
 
 impl Canvas {
+    /// A transparent canvas.
+    fn new(scale: u32) -> Self {
+        let side = SIDE * scale;
+        let pixels = Pixmap::new(side, side).expect("a size above zero");
+        Self { pixels, scale: scale as f32 }
+    }
+
     fn fill_ground(&mut self, ground: &Ground) {
         let (width, scale) = (self.pixels.width() as usize, self.scale);
         let pixels = self.pixels.data_mut().chunks_exact_mut(4);
@@ -87,16 +129,15 @@ impl Canvas {
         self.pixels.fill_path(path, &solid(paint), FillRule::Winding, transform, None);
     }
 
-    fn fill_thing(&mut self, thing: &Thing) {
+    fn fill_thing(&mut self, thing: &Thing, paint: [u8; 3]) {
         if let Some(path) = outline(thing.shape, thing.box_) {
-            self.fill(&path, thing.paint);
+            self.fill(&path, paint);
         }
     }
 
-    fn fill_plate(&mut self, text: &PlatedText) {
+    fn fill_plate(&mut self, text: &PlatedText, [rim, inside]: [[u8; 3]; 2]) {
         let [x0, y0, x1, y1] = text.box_;
-        let rim = mix(text.plate, text.ink, 0.5);
-        for (inset, colour) in [(0.0, rim), (1.0, text.plate)] {
+        for (inset, colour) in [(0.0, rim), (1.0, inside)] {
             let area = Rect::from_ltrb(x0 + inset, y0 + inset, x1 - inset, y1 - inset);
             if let Some(path) = area.map(PathBuilder::from_rect) {
                 self.fill(&path, colour);
@@ -144,14 +185,14 @@ fn noise(seed: u64, place: u64, amplitude: u8) -> i8 {
     (((bits >> 32) * range) >> 32) as i8 - amplitude as i8
 }
 
-fn solid([r, g, b]: [u8; 3]) -> Paint<'static> {
+pub(crate) fn solid([r, g, b]: [u8; 3]) -> Paint<'static> {
     let mut paint = Paint::default();
     paint.set_color_rgba8(r, g, b, 255);
     paint
 }
 
 /// The outline of a shape in its box; `None` for an empty box, which has no outline.
-fn outline(shape: Shape, [x0, y0, x1, y1]: [f32; 4]) -> Option<Path> {
+pub(crate) fn outline(shape: Shape, [x0, y0, x1, y1]: [f32; 4]) -> Option<Path> {
     let Some(corners) = shape.corners() else {
         return PathBuilder::from_oval(Rect::from_ltrb(x0, y0, x1, y1)?);
     };
@@ -194,6 +235,45 @@ mod tests {
                 assert!(off(*picture.get_pixel(x as u32, y as u32), thing.paint) <= 1);
             }
         }
+    }
+
+    #[test]
+    fn a_mask_is_what_white_on_black_would_show() {
+        for seed in 0..60 {
+            let scene = Scene::generate(seed, 1..=4);
+            for index in 0..scene.things.len() {
+                let mut lit = scene.clone();
+                lit.ground = Ground::Plain([0; 3]);
+                for (at, thing) in lit.things.iter_mut().enumerate() {
+                    thing.paint = if at == index { [255; 3] } else { [0; 3] };
+                }
+                for text in &mut lit.plates {
+                    (text.plate, text.ink) = ([0; 3], [0; 3]);
+                }
+                for scale in [1, 4] {
+                    let picture = lit.render_at(scale);
+                    let mask = scene.mask_at(index, scale);
+                    for (x, y, pixel) in picture.enumerate_pixels() {
+                        assert_eq!(mask.get(x, y), pixel.0[0] >= 128, "{seed} {index} {x} {y}");
+                    }
+                }
+            }
+            assert_eq!(scene.mask_at(scene.things.len(), 1).area(), 0);
+        }
+    }
+
+    #[test]
+    fn a_plate_over_a_thing_hides_it() {
+        let mut scene = (0..).map(|seed| Scene::generate(seed, 1..=1));
+        let mut scene = scene.find(|scene| !scene.plates.is_empty()).unwrap();
+        let [x0, y0, x1, y1] = scene.things[0].box_;
+        let area = |scene: &Scene| scene.mask_at(0, 1).area();
+        let whole = area(&scene);
+        scene.plates[0].box_ = [x0, y0, x1, f32::midpoint(y0, y1)];
+        let half = area(&scene);
+        assert!(half > 0 && half < whole);
+        scene.plates[0].box_ = [x0 - 1.0, y0 - 1.0, x1 + 1.0, y1 + 1.0];
+        assert_eq!(area(&scene), 0);
     }
 
     #[test]

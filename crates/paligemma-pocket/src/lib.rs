@@ -23,6 +23,7 @@ pub mod evaluate;
 pub mod patches;
 mod question;
 pub mod scene;
+pub mod silhouette;
 pub mod task;
 pub mod thing;
 pub mod vocabulary;

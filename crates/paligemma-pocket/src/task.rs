@@ -1,13 +1,16 @@
 //! Prompts about a scene and what a perfect model answers to them.
 
-use paligemma_processor::{Detection, format_detections};
+use paligemma_processor::{CODES, Detection, format_detections};
 use rand::seq::SliceRandom;
 use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::question;
-use crate::scene::{SIDE, Scene};
-use crate::thing::{Colour, Shape, label};
+use crate::scene::Scene;
+use crate::thing::{Colour, Shape, Thing, label};
+
+/// The numbers of the `<segNNN>` tokens that tell a mask.
+pub type MaskCodes = [u8; CODES];
 
 /// What a prompt asks for, and so how its answer is scored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,11 +23,16 @@ pub enum Task {
     Detect,
     /// `ocr`: what the plate says.
     Ocr,
+    /// `segment <thing> ; <thing>`: boxes, codes of masks, labels.
+    Segment,
 }
 
 impl Task {
     /// Every task.
-    pub const ALL: [Self; 4] = [Self::Caption, Self::Answer, Self::Detect, Self::Ocr];
+    pub const ALL: [Self; 5] =
+        [Self::Caption, Self::Answer, Self::Detect, Self::Ocr, Self::Segment];
+    /// The tasks whose answers are told by the scene alone, without codes of masks.
+    pub const PLAIN: [Self; 4] = [Self::Caption, Self::Answer, Self::Detect, Self::Ocr];
 }
 
 /// A prompt and its answer, both without control tokens: no `<bos>`, newline or `<eos>`.
@@ -59,16 +67,39 @@ pub fn detect(scene: &Scene, asked: &[(Colour, Shape)]) -> Example {
     let found: Vec<Detection> = asked
         .iter()
         .flat_map(|&kind| scene.things.iter().filter(move |t| (t.colour, t.shape) == kind))
-        .map(|thing| {
-            let [x0, y0, x1, y1] = thing.box_.map(|pixels| pixels / SIDE as f32);
-            Detection { label: thing.label(), x0, y0, x1, y1, codes: None }
-        })
+        .map(Thing::detection)
         .collect();
     Example {
         task: Task::Detect,
         prefix: format!("detect {}", prefix.join(" ; ")),
         suffix: format_detections(&found),
     }
+}
+
+/// Boxes and masks of the asked things, given by their numbers in the scene with the codes of
+/// their masks, in the order asked.
+pub fn segment(scene: &Scene, asked: &[(usize, MaskCodes)]) -> Example {
+    let found: Vec<Detection> = asked
+        .iter()
+        .filter_map(|&(index, codes)| {
+            let thing = scene.things.get(index)?;
+            Some(Detection { codes: Some(codes), ..thing.detection() })
+        })
+        .collect();
+    let labels: Vec<&str> = found.iter().map(|thing| thing.label.as_str()).collect();
+    Example {
+        task: Task::Segment,
+        prefix: format!("segment {}", labels.join(" ; ")),
+        suffix: format_detections(&found),
+    }
+}
+
+/// What to ask a segmentation for in training: one thing, or in one case of four two of them.
+pub fn draw_segmented(scene: &Scene, rng: &mut impl Rng) -> Vec<usize> {
+    let mut indices: Vec<usize> = (0..scene.things.len()).collect();
+    indices.shuffle(rng);
+    indices.truncate(if rng.random_bool(0.25) { 2 } else { 1 });
+    indices
 }
 
 /// What the plate says; empty without a plate.
@@ -131,7 +162,7 @@ fn draw_asked(scene: &Scene, rng: &mut impl Rng) -> Vec<(Colour, Shape)> {
 mod tests {
     use super::*;
     use crate::scene::{Ground, PlatedText};
-    use crate::thing::{Size, Thing};
+    use crate::thing::Size;
 
     fn scene() -> Scene {
         let thing = |colour, shape, size, box_| Thing { colour, shape, size, box_, paint: [0; 3] };
@@ -177,6 +208,26 @@ mod tests {
     }
 
     #[test]
+    fn segmentations_put_the_codes_between_box_and_label() {
+        let codes = [[7; CODES], std::array::from_fn(|place| place as u8)];
+        let both = segment(&scene(), &[(1, codes[0]), (0, codes[1]), (9, codes[1])]);
+        assert_eq!(both.prefix, "segment blue star ; red circle");
+        let star = "<loc0644><loc0512><loc0973><loc0840>".to_owned() + &"<seg007>".repeat(16);
+        let circle: String = (0..16).map(|code| format!("<seg{code:03}>")).collect();
+        let circle = format!("<loc0256><loc0000><loc0402><loc0146>{circle}");
+        assert_eq!(both.suffix, format!("{star} blue star ; {circle} red circle"));
+    }
+
+    #[test]
+    fn one_thing_is_asked_for_or_two() {
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let drawn: Vec<usize> =
+            (0..400).map(|_| draw_segmented(&scene(), &mut rng).len()).collect();
+        let two = drawn.iter().filter(|&&count| count == 2).count();
+        assert!((60..140).contains(&two) && drawn.iter().all(|count| (1..=2).contains(count)));
+    }
+
+    #[test]
     fn readings_give_the_plate_or_nothing() {
         let mut scene = scene();
         assert_eq!(ocr(&scene).suffix, "Q7");
@@ -202,7 +253,7 @@ mod tests {
         let mut rng = ChaCha8Rng::seed_from_u64(5);
         let all: Vec<Example> =
             (0..2000).flat_map(|seed| examples(&Scene::generate(seed, 1..=4), &mut rng)).collect();
-        for task in Task::ALL {
+        for task in Task::PLAIN {
             assert!(all.iter().any(|example| example.task == task));
         }
         let empty = |task| all.iter().filter(|e| e.task == task && e.suffix.is_empty()).count();

@@ -1,5 +1,9 @@
 //! The coloured shapes that scenes are made of: their names, paints and outlines.
 
+use paligemma_processor::Detection;
+
+use crate::scene::SIDE;
+
 /// A colour that a thing can have. Any two are well apart in RGB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Colour {
@@ -207,6 +211,12 @@ impl Thing {
     pub fn centre(&self) -> [f32; 2] {
         let [x0, y0, x1, y1] = self.box_;
         [f32::midpoint(x0, x1), f32::midpoint(y0, y1)]
+    }
+
+    /// Its label and box as a perfect model would give them, but for the rounding.
+    pub fn detection(&self) -> Detection {
+        let [x0, y0, x1, y1] = self.box_.map(|pixels| pixels / SIDE as f32);
+        Detection { label: self.label(), x0, y0, x1, y1, codes: None }
     }
 
     /// Its class number: 1 to 40, by shape and then colour; 0 is left to the ground.

@@ -173,8 +173,8 @@ mod tests {
     use tokenizers::Tokenizer;
 
     use super::*;
-    use crate::scene::{PLATE_WORDS, Scene};
-    use crate::task::{Task, examples};
+    use crate::scene::{MOST_THINGS, PLATE_WORDS, Scene};
+    use crate::task::{MaskCodes, Task, examples, segment};
 
     fn loaded() -> Tokenizer {
         tokenizer().to_string().parse().unwrap()
@@ -250,6 +250,18 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_longest_segmentation_fits_into_an_answer() {
+        let tokenizer = loaded();
+        let codes = std::array::from_fn(|place| 8 * place as u8);
+        let asked: Vec<(usize, MaskCodes)> = (0..MOST_THINGS).map(|thing| (thing, codes)).collect();
+        let example = segment(&Scene::generate(3, MOST_THINGS..=MOST_THINGS), &asked);
+        let length = ids(&tokenizer, &example.suffix).len();
+        // Four locations, 16 codes and two words each; a semicolon and a space between them.
+        assert_eq!(length, MOST_THINGS * 22 + (MOST_THINGS - 1) * 2);
+        assert!(length < paligemma::Options::default().max_new_tokens);
     }
 
     #[test]

@@ -75,8 +75,8 @@ impl MaskModel {
 
 impl PaliGemma {
     /// The same model with the mask VQ-VAE in a file, npz or safetensors, which
-    /// [`PaliGemma::segment`] needs. One that is in the model's folder as `vae-oid.npz` or
-    /// `vae-oid.safetensors` is opened with it.
+    /// [`PaliGemma::segment`] needs. One that is in the model's folder under one of the
+    /// names in [`paligemma_checkpoint::MASK_FILES`] is opened with it.
     ///
     /// # Errors
     /// If the file is no mask VQ-VAE.
@@ -92,12 +92,9 @@ impl PaliGemma {
         }
     }
 
-    /// The same model with the embedded mask VQ-VAE, if there is one.
+    /// The same model with the embedded mask VQ-VAE.
     pub(crate) fn with_embedded_masks(self) -> Result<Self, Error> {
-        match crate::pocket::MASKS {
-            Some(file) => self.with_mask_checkpoint(&Checkpoint::from_static(file)?),
-            None => Ok(self),
-        }
+        self.with_mask_checkpoint(&Checkpoint::from_static(crate::pocket::MASKS)?)
     }
 
     fn with_mask_checkpoint(mut self, checkpoint: &Checkpoint) -> Result<Self, Error> {

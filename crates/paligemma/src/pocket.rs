@@ -6,5 +6,5 @@ pub static CONFIG: &str = include_str!("../pocket/config.json");
 pub static TOKENIZER: &[u8] = include_bytes!("../pocket/tokenizer.json");
 /// `model.safetensors`.
 pub static WEIGHTS: &[u8] = include_bytes!("../pocket/model.safetensors");
-/// The mask VQ-VAE, if there is one.
-pub static MASKS: Option<&[u8]> = None;
+/// `masks.safetensors`: the mask VQ-VAE.
+pub static MASKS: &[u8] = include_bytes!("../pocket/masks.safetensors");

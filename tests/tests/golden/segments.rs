@@ -87,14 +87,3 @@ fn options_are_those_of_detection() {
         ""
     );
 }
-
-#[test]
-fn a_model_without_masks_says_what_is_missing() {
-    let Some(model) = model() else { return };
-    let without = PaliGemma::pocket(model.device(), Dtype::F32).unwrap();
-    if !without.has_masks() {
-        let picture = paligemma::image::RgbImage::new(8, 8);
-        let error = without.segment(&picture, &["cat"]).unwrap_err().to_string();
-        assert!(error.contains("vae-oid.npz") && error.contains("--mask-model"), "{error}");
-    }
-}

@@ -15,6 +15,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use super::Result;
+use super::masks::{Vae, codes};
 
 /// Batches that wait for the trainer.
 const AHEAD: usize = 4;
@@ -38,6 +39,12 @@ pub(crate) struct Recipe {
     pub(crate) tasks: &'static [Task],
 }
 
+/// What turns prompts, answers and masks into numbers.
+pub(crate) struct Tools {
+    pub(crate) tokenizer: Tokenizer,
+    pub(crate) vae: Vae,
+}
+
 /// Pictures, and what is asked about them.
 pub(crate) struct Batch {
     pub(crate) scenes: Vec<Scene>,
@@ -46,7 +53,7 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    fn new(recipe: &Recipe, tokenizer: &Tokenizer, seed: u64) -> Result<Self> {
+    fn new(recipe: &Recipe, tools: &Tools, seed: u64) -> Result<Self> {
         let first = seed * recipe.scenes as u64;
         let mut scenes: Vec<Scene> = (0..recipe.scenes)
             .map(|i| {
@@ -62,9 +69,17 @@ impl Batch {
             })
             .collect();
         let mut rows = Vec::new();
+        let Tools { tokenizer, vae } = tools;
+        let codes = recipe.tasks.contains(&Task::Segment).then(|| codes(vae, &scenes));
         for (picture, scene) in scenes.iter().enumerate() {
             let mut random = SmallRng::seed_from_u64(scene.seed);
-            for example in task::examples(scene, &mut random) {
+            let mut examples = task::examples(scene, &mut random);
+            if let Some(codes) = &codes {
+                let asked = task::draw_segmented(scene, &mut random);
+                let asked: Vec<_> = asked.into_iter().map(|i| (i, codes[picture][i])).collect();
+                examples.push(task::segment(scene, &asked));
+            }
+            for example in examples {
                 // While places are vague, "nothing" would beat each of many likely places.
                 let nothing = example.task == Task::Detect && example.suffix.is_empty();
                 if recipe.tasks.contains(&example.task) && !nothing {
@@ -116,15 +131,15 @@ pub(crate) fn pixels(scenes: &[Scene]) -> Vec<f32> {
     scenes.iter().flat_map(|scene| preprocess(&scene.render(), SIDE as usize)).collect()
 }
 
+/// Batches as they come, or why there are none.
+pub(crate) type Batches = Receiver<std::result::Result<Batch, String>>;
+
 /// Batches from `first` on, made by a thread of their own.
-pub(crate) fn stream(recipe: Recipe, first: u64) -> Receiver<std::result::Result<Batch, String>> {
+pub(crate) fn stream(recipe: Recipe, tools: Tools, first: u64) -> Batches {
     let (sender, receiver) = sync_channel(AHEAD);
     thread::spawn(move || {
-        let tokenizer = tokenizer().map_err(|error| error.to_string());
         for seed in first.. {
-            let batch = tokenizer.as_ref().map_err(String::clone).and_then(|tokenizer| {
-                Batch::new(&recipe, tokenizer, seed).map_err(|error| error.to_string())
-            });
+            let batch = Batch::new(&recipe, &tools, seed).map_err(|error| error.to_string());
             if sender.send(batch).is_err() {
                 return;
             }

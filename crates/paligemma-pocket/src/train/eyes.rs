@@ -17,7 +17,7 @@ use paligemma_pocket::scene::{GLYPHS, LONGEST_PLATE, SIDE};
 use paligemma_siglip::Siglip;
 use paligemma_train::{MixedOptimizer, OptimizerConfig, RunDirectory, Schedule};
 
-use super::data::{Batch, Recipe, stream};
+use super::data::{Batch, Recipe, Tools, stream};
 use super::files::State;
 use super::model::{LOCATIONS, config, location_table};
 use super::{Result, Training};
@@ -104,7 +104,7 @@ fn cross_entropy<B: NnBackend>(logits: Tensor<B, 2>, targets: Tensor<B, 1, Int>)
 }
 
 /// Trains the tower for the whole first stage.
-pub(crate) fn teach(run: &RunDirectory, state: State) -> Result<State> {
+pub(crate) fn teach(run: &RunDirectory, state: State, tools: Tools) -> Result<State> {
     let device = FlexDevice;
     let config = config();
     let width = config.vision.hidden_size;
@@ -119,7 +119,7 @@ pub(crate) fn teach(run: &RunDirectory, state: State) -> Result<State> {
     };
     let mut optimizer = MixedOptimizer::new(&eyes, RATES);
     let recipe = Recipe { scenes: 32, things: vec![(1..=4, 1.0)], pages: 16, tasks: &[] };
-    let batches = stream(recipe, 0);
+    let batches = stream(recipe, tools, 0);
     let started = Instant::now();
     for step in 0..SCHEDULE.steps {
         let batch = batches.recv()??;

@@ -6,12 +6,12 @@ use burn::module::AutodiffModule;
 use burn::tensor::FloatDType;
 use burn_flex::{Flex, FlexDevice};
 use paligemma::Model;
-use paligemma_checkpoint::{Checkpoint, load_module, save_module};
+use paligemma_checkpoint::{Checkpoint, load_module, save_masks, save_module};
 use paligemma_pocket::vocabulary;
 use paligemma_train::{MixedOptimizer, Progress, RunDirectory, numbered};
 
 use super::model::{config, new};
-use super::{Result, Training};
+use super::{Result, Training, masks};
 
 /// A model in training and how far it has come.
 pub(crate) struct State {
@@ -70,6 +70,7 @@ pub(crate) fn export(run: &Path, out: &Path) -> Result<()> {
     let (model, _) = load_module::<Flex, _>(empty, &Checkpoint::open(&folder)?, "", None)?;
     save_module::<Flex, _>(&model, out, &config, Some(FloatDType::F16))?;
     vocabulary::write(out)?;
+    save_masks(&masks::read(&run.root().join(masks::FILE))?, out.join(masks::FILE))?;
     println!("wrote {} after {} steps", out.display(), progress.total);
     Ok(())
 }

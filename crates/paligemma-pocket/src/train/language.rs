@@ -8,19 +8,28 @@ use burn::tensor::Tensor;
 use burn_flex::FlexDevice;
 use paligemma::Model;
 use paligemma_pocket::{Score, Task, vocabulary};
-use paligemma_train::{MixedOptimizer, OptimizerConfig, RunDirectory, suffix_loss};
+use paligemma_train::{
+    MixedOptimizer, OptimizerConfig, Progress, RunDirectory, Schedule, suffix_loss,
+};
 
-use super::data::{Batch, Recipe, stream};
+use super::data::{Batch, Batches, Recipe, Tools, stream, tokenizer};
 use super::files::State;
+use super::masks::Vae;
 use super::{Result, Training, scoring};
 
 const WARMUP: usize = 100;
 /// Share of the time, at the end, over which the rate falls to nothing.
 const COOLING: f64 = 0.4;
-/// Steps between scores, which also end a stage and are when a checkpoint is written.
-const STEPS_PER_SCORE: usize = 250;
-/// Scenes of an interim score.
-const SCENES_PER_SCORE: usize = 48;
+/// How often most stages are scored, and on how many scenes.
+const INTERVAL: Interval = Interval { steps: 250, scenes: 48 };
+
+/// What lies between two scores, which may end a stage and are when a checkpoint is written.
+#[derive(Clone, Copy)]
+struct Interval {
+    steps: usize,
+    /// Scenes of the score at its end.
+    scenes: usize,
+}
 
 /// A stage of the curriculum: what it trains on and when it is solved.
 struct Stage {
@@ -31,9 +40,37 @@ struct Stage {
     tower_learns: bool,
     measured: RangeInclusive<usize>,
     solved: fn(&Score) -> bool,
+    pace: Pace,
+    interval: Interval,
 }
 
-fn stages() -> [Stage; 3] {
+/// How long a stage may take at most, and how its rates fall.
+enum Pace {
+    /// As long as the run's time lasts, over the last share of which the rates fall to nothing.
+    Clock,
+    /// A number of steps.
+    Steps(Schedule),
+}
+
+impl Stage {
+    /// Whether it has had all of its time or steps.
+    fn is_over(&self, progress: &Progress, budget: f64) -> bool {
+        match self.pace {
+            Pace::Clock => progress.seconds >= budget,
+            Pace::Steps(schedule) => progress.step >= schedule.steps,
+        }
+    }
+
+    /// The factor of the rates at a step, after so many seconds of the run.
+    fn factor(&self, step: usize, seconds: f64, budget: f64) -> f64 {
+        match self.pace {
+            Pace::Clock => factor(step, seconds, budget),
+            Pace::Steps(schedule) => schedule.factor(step),
+        }
+    }
+}
+
+fn stages() -> [Stage; 4] {
     [
         Stage {
             name: "one thing",
@@ -47,6 +84,8 @@ fn stages() -> [Stage; 3] {
             tower_learns: false,
             measured: 1..=1,
             solved: |score| score.caption.rate() > 0.7 && score.detection.f1() > 0.2,
+            pace: Pace::Clock,
+            interval: INTERVAL,
         },
         Stage {
             name: "two things",
@@ -54,12 +93,14 @@ fn stages() -> [Stage; 3] {
                 scenes: 24,
                 things: vec![(1..=1, 0.4), (2..=2, 0.6)],
                 pages: 0,
-                tasks: &Task::ALL,
+                tasks: &Task::PLAIN,
             },
             rates: OptimizerConfig { adamw: 1e-3, muon: Some(0.01) },
             tower_learns: false,
             measured: 1..=2,
             solved: |score| score.caption.rate() > 0.75 && score.detection.f1() > 0.6,
+            pace: Pace::Clock,
+            interval: INTERVAL,
         },
         Stage {
             name: "all",
@@ -67,12 +108,29 @@ fn stages() -> [Stage; 3] {
                 scenes: 24,
                 things: vec![(1..=1, 0.25), (2..=2, 0.45), (3..=4, 0.3)],
                 pages: 0,
-                tasks: &Task::ALL,
+                tasks: &Task::PLAIN,
             },
             rates: OptimizerConfig { adamw: 1e-3, muon: Some(0.01) },
             tower_learns: false,
             measured: 1..=2,
             solved: |_| false,
+            pace: Pace::Clock,
+            interval: INTERVAL,
+        },
+        Stage {
+            name: "masks",
+            recipe: Recipe {
+                scenes: 16,
+                things: vec![(1..=1, 0.25), (2..=2, 0.45), (3..=4, 0.3)],
+                pages: 0,
+                tasks: &Task::ALL,
+            },
+            rates: OptimizerConfig { adamw: 1e-3, muon: Some(5e-3) },
+            tower_learns: false,
+            measured: 1..=2,
+            solved: |_| false,
+            pace: Pace::Steps(Schedule { steps: 450, warmup: 50 }),
+            interval: Interval { steps: 150, ..INTERVAL },
         },
     ]
 }
@@ -98,41 +156,81 @@ fn encode(
     model.projector().forward(Tensor::from_inner(features))
 }
 
-/// Trains through the stages that remain until `budget` seconds are spent in all.
-pub(crate) fn teach(run: &RunDirectory, mut state: State, budget: f64) -> Result<()> {
-    let stages = stages();
-    while state.progress.seconds < budget {
-        let stage = &stages[state.progress.stage.min(stages.len()) - 1];
-        state = teach_stage(run, state, stage, budget)?;
+/// Trains through the stages that remain; those that go by the clock share `budget` seconds.
+pub(crate) fn teach(run: &RunDirectory, mut state: State, budget: f64, vae: &Vae) -> Result<()> {
+    for (number, stage) in stages().iter().enumerate().skip(state.progress.stage - 1) {
+        if state.progress.stage <= number {
+            (state.progress.stage, state.progress.step) = (number + 1, 0);
+        }
+        state = teach_stage(run, state, stage, budget, vae)?;
     }
     println!("done after {} steps, {:.0} s", state.progress.total, state.progress.seconds);
     Ok(())
 }
 
-/// Trains one stage until it is solved or the budget is spent.
-fn teach_stage(run: &RunDirectory, mut state: State, stage: &Stage, budget: f64) -> Result<State> {
-    let mut optimizer = MixedOptimizer::new(&state.model, stage.rates);
-    if let (Some((folder, _)), true) = (run.latest()?, state.progress.step > 0) {
-        optimizer = optimizer.load(&folder, &FlexDevice)?;
+/// Trains one stage until it is solved or over.
+fn teach_stage(
+    run: &RunDirectory,
+    state: State,
+    stage: &Stage,
+    budget: f64,
+    vae: &Vae,
+) -> Result<State> {
+    let mut lesson = Lesson::open(run, state, stage, budget, vae)?;
+    let number = lesson.state.progress.stage;
+    while lesson.state.progress.stage == number && !stage.is_over(&lesson.state.progress, budget) {
+        lesson = lesson.go_on(run)?;
     }
-    // Every stage has scenes of its own; a resumed stage goes on with the next batch.
-    let first = ((state.progress.stage as u64) << 24) + state.progress.step as u64;
-    let batches = stream(stage.recipe.clone(), first);
-    loop {
-        let mut meter = Meter::new(stage.name, state.progress.seconds, budget);
-        for _ in 0..STEPS_PER_SCORE {
-            state = step(state, &mut optimizer, &batches.recv()??, stage, &mut meter);
+    Ok(lesson.state)
+}
+
+/// A stage under way.
+struct Lesson<'a> {
+    stage: &'a Stage,
+    /// Seconds that the stages by the clock share.
+    budget: f64,
+    vae: &'a Vae,
+    state: State,
+    optimizer: MixedOptimizer<Training, Model<Training>>,
+    batches: Batches,
+}
+
+impl<'a> Lesson<'a> {
+    /// The stage from its beginning, or where the run's latest checkpoint left it.
+    fn open(
+        run: &RunDirectory,
+        state: State,
+        stage: &'a Stage,
+        budget: f64,
+        vae: &'a Vae,
+    ) -> Result<Self> {
+        let mut optimizer = MixedOptimizer::new(&state.model, stage.rates);
+        if let (Some((folder, _)), true) = (run.latest()?, state.progress.step > 0) {
+            optimizer = optimizer.load(&folder, &FlexDevice)?;
         }
-        state.progress.seconds += meter.started.elapsed().as_secs_f64();
-        let solved = score(&state, stage)?;
+        // Every stage has scenes of its own; a resumed stage goes on with the next batch.
+        let first = ((state.progress.stage as u64) << 24) + state.progress.step as u64;
+        let tools = Tools { tokenizer: tokenizer()?, vae: vae.clone() };
+        let batches = stream(stage.recipe.clone(), tools, first);
+        Ok(Self { stage, budget, vae, state, optimizer, batches })
+    }
+
+    /// Trains up to the next score, and makes what came of it the run's latest checkpoint.
+    fn go_on(mut self, run: &RunDirectory) -> Result<Self> {
+        let Self { stage, budget, vae, .. } = self;
+        let mut meter = Meter::new(stage.name, self.state.progress.seconds, budget);
+        for _ in 0..stage.interval.steps {
+            let batch = self.batches.recv()??;
+            self.state = step(self.state, &mut self.optimizer, &batch, stage, &mut meter);
+        }
+        self.state.progress.seconds += meter.started.elapsed().as_secs_f64();
+        let solved = score(&self.state, stage, vae)?;
         if solved {
-            state.progress.stage += 1;
-            state.progress.step = 0;
+            self.state.progress.stage += 1;
+            self.state.progress.step = 0;
         }
-        state.save(run, (!solved).then_some(&optimizer))?;
-        if solved || state.progress.seconds >= budget {
-            return Ok(state);
-        }
+        self.state.save(run, (!solved).then_some(&self.optimizer))?;
+        Ok(self)
     }
 }
 
@@ -145,7 +243,7 @@ fn step(
 ) -> State {
     let features = encode(&state.model, batch, stage.tower_learns, &FlexDevice);
     let loss = suffix_loss(&state.model, features, &batch.rows, vocabulary::PAD);
-    let factor = factor(state.progress.step, meter.seconds(), meter.budget);
+    let factor = stage.factor(state.progress.step, meter.seconds(), meter.budget);
     let value = f64::from(loss.clone().into_scalar());
     state.model = optimizer.step(state.model, loss.backward(), factor);
     state.progress.step += 1;
@@ -155,10 +253,10 @@ fn step(
 }
 
 /// Scores the model as it is, shows some answers, and says whether the stage is solved.
-fn score(state: &State, stage: &Stage) -> Result<bool> {
+fn score(state: &State, stage: &Stage, vae: &Vae) -> Result<bool> {
     let model = state.model.valid();
     let (score, shown) =
-        scoring::score(&model, SCENES_PER_SCORE, &stage.measured, stage.recipe.tasks)?;
+        scoring::score(&model, vae, stage.interval.scenes, &stage.measured, stage.recipe.tasks)?;
     println!("{} after {:.0} s:\n{score}", stage.name, state.progress.seconds);
     for (example, text) in shown.iter().step_by((shown.len() / 6).max(1)) {
         println!("  {} -> {text} ({})", example.prefix, example.suffix);
@@ -199,5 +297,46 @@ impl Meter {
             let name = self.name;
             println!("{name} {step:6}: loss {mean:.4}, {rate:.0} prompts/s, {left:.0} min left");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use paligemma_checkpoint::{Checkpoint, load_masks};
+
+    use super::*;
+    use crate::train::files;
+
+    /// Every parameter, in the order of the file.
+    fn weights(run: &RunDirectory) -> Vec<u8> {
+        let (folder, _) = run.latest().unwrap().unwrap();
+        std::fs::read(folder.join("model.safetensors")).unwrap()
+    }
+
+    #[test]
+    fn an_interrupted_masks_stage_goes_on_to_the_same_bits() {
+        let file = Checkpoint::from_static(paligemma::pocket::MASKS).unwrap();
+        let (vae, _) = load_masks(&file, &FlexDevice).unwrap();
+        let [.., mut stage] = stages();
+        stage.recipe.scenes = 2;
+        stage.pace = Pace::Steps(Schedule { steps: 4, warmup: 1 });
+        stage.interval = Interval { steps: 2, scenes: 1 };
+        let folder = tempfile::tempdir().unwrap();
+        let run = |name: &str| RunDirectory::create(folder.path().join(name)).unwrap();
+        let [unbroken, broken] = ["unbroken", "broken"].map(run);
+
+        let mut first = files::State::open(&unbroken, &FlexDevice).unwrap();
+        first.progress.stage = stages().len();
+        first.save(&unbroken, None).unwrap();
+        first.save(&broken, None).unwrap();
+
+        let open = |run: &RunDirectory| files::State::open(run, &FlexDevice).unwrap();
+        teach_stage(&unbroken, open(&unbroken), &stage, 0.0, &vae).unwrap();
+        for _ in 0..2 {
+            let lesson = Lesson::open(&broken, open(&broken), &stage, 0.0, &vae).unwrap();
+            lesson.go_on(&broken).unwrap();
+        }
+        assert_eq!(open(&broken).progress.step, 4);
+        assert!(weights(&unbroken) == weights(&broken), "the weights differ");
     }
 }

@@ -4,6 +4,7 @@ mod data;
 mod eyes;
 mod files;
 mod language;
+mod masks;
 mod model;
 mod scoring;
 
@@ -11,6 +12,7 @@ use std::path::Path;
 
 use burn_autodiff::Autodiff;
 use burn_flex::{Flex, FlexDevice};
+use data::Tools;
 
 pub(crate) use files::export;
 pub(crate) use scoring::evaluate;
@@ -28,9 +30,12 @@ pub(crate) const FIRST_HELD_OUT_SEED: u64 = 1 << 40;
 pub(crate) fn run(out: &Path, seconds: f64) -> Result<()> {
     let device = FlexDevice;
     let run = paligemma_train::RunDirectory::create(out)?;
+    let vae = masks::open(&run)?;
+    let tools =
+        || -> Result<Tools> { Ok(Tools { tokenizer: data::tokenizer()?, vae: vae.clone() }) };
     let mut state = files::State::open(&run, &device)?;
     if state.progress.stage == 0 {
-        state = eyes::teach(&run, state)?;
+        state = eyes::teach(&run, state, tools()?)?;
     }
-    language::teach(&run, state, seconds)
+    language::teach(&run, state, seconds, &vae)
 }

@@ -55,6 +55,11 @@ pub(crate) fn new<B: NnBackend>(config: &PaliGemmaConfig, device: &B::Device) ->
     model.map(&mut Beginning { path: Vec::new(), patches: config.vision.num_patches() })
 }
 
+/// A module in which what a block adds begins as nothing.
+pub(crate) fn quiet<B: NnBackend, M: Module<B>>(module: M) -> M {
+    module.map(&mut Beginning { path: Vec::new(), patches: 0 })
+}
+
 struct Beginning {
     path: Vec<String>,
     patches: usize,
@@ -106,7 +111,7 @@ impl<B: NnBackend> ModuleMapper<B> for Beginning {
         let device = param.lazy_device();
         let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
         match path.as_slice() {
-            [.., "o_proj" | "down_proj" | "out_proj" | "fc2", "weight"] => {
+            [.., "o_proj" | "down_proj" | "out_proj" | "fc2" | "third", "weight"] => {
                 param.map(|weight| weight.zeros_like().detach().require_grad())
             }
             [.., "position_embedding", "weight"] => {

@@ -12,6 +12,7 @@ use paligemma_pocket::{Example, Scene, Score, Task, task};
 use paligemma_processor::Tokenizer;
 
 use super::data::{pixels, tokenizer};
+use super::masks::{FILE, Vae, codes, decode, read};
 use super::{FIRST_HELD_OUT_SEED, Result};
 
 /// Rows decoded together.
@@ -53,6 +54,7 @@ fn answers(
 /// Scores of `model` over `scenes` held-out scenes of `things`, prompts of `tasks` only.
 pub(crate) fn score(
     model: &Model<Flex>,
+    vae: &Vae,
     scenes: usize,
     things: &RangeInclusive<usize>,
     tasks: &[Task],
@@ -66,7 +68,7 @@ pub(crate) fn score(
         let side = SIDE as usize;
         let pixels = TensorData::new(pixels(scenes), [scenes.len(), 3, side, side]);
         let features = model.encode(Tensor::from_data(pixels, &FlexDevice));
-        let asked: Vec<(usize, Example)> = scenes
+        let mut asked: Vec<(usize, Example)> = scenes
             .iter()
             .enumerate()
             .flat_map(|(i, scene)| {
@@ -74,10 +76,22 @@ pub(crate) fn score(
             })
             .filter(|(_, example)| tasks.contains(&example.task))
             .collect();
+        if tasks.contains(&Task::Segment) {
+            for (picture, codes) in codes(vae, scenes).into_iter().enumerate() {
+                for asked_ in codes.into_iter().enumerate() {
+                    asked.push((picture, task::segment(&scenes[picture], &[asked_])));
+                }
+            }
+        }
         for asked in asked.chunks(ROWS) {
             let texts = answers(model, &tokenizer, &features, asked)?;
-            for ((_, example), text) in asked.iter().zip(texts) {
-                score.add(example, &text);
+            for ((picture, example), text) in asked.iter().zip(texts) {
+                if example.task == Task::Segment {
+                    let decode = |codes| decode(vae, codes);
+                    score.add_masks(&scenes[*picture], example, &text, decode);
+                } else {
+                    score.add(example, &text);
+                }
                 shown.push((example.clone(), text));
             }
         }
@@ -92,8 +106,9 @@ pub(crate) fn evaluate(folder: &Path, scenes: usize, dtype: Dtype) -> Result<()>
     let checkpoint = Checkpoint::open(folder)?;
     let (model, report) = Model::<Flex>::load(&config, &checkpoint, storage, &FlexDevice, |_| ())?;
     println!("{report}");
+    let vae = read(&folder.join(FILE))?;
     for things in [1..=1, 2..=2, 1..=2, 3..=3, 4..=4] {
-        let (score, _) = score(&model, scenes, &things, &Task::ALL)?;
+        let (score, _) = score(&model, &vae, scenes, &things, &Task::ALL)?;
         let last = FIRST_HELD_OUT_SEED + scenes as u64 - 1;
         println!("\nthings {things:?}, scenes {FIRST_HELD_OUT_SEED}..={last}\n{score}");
     }
