@@ -17,10 +17,15 @@
 //! # }
 //! ```
 
+mod classify;
+#[cfg(test)]
+mod counting;
 mod device;
+mod embed;
 mod engine;
 mod error;
 mod generation;
+mod matching;
 mod model;
 mod pipeline;
 pub mod pocket;
@@ -28,10 +33,13 @@ mod sampling;
 mod session;
 pub mod tasks;
 
+pub use classify::{Classifier, Classify, Label};
 pub use device::{DeviceError, DeviceSpec, DeviceStatus, DeviceWork};
+pub use embed::EncodedPicture;
 pub use engine::{Dtype, Storage};
 pub use error::Error;
 pub use generation::{Answer, FinishReason, Options, Request, Scene, Stream, Usage};
+pub use matching::{Match, Matcher};
 pub use model::{Model, Projector};
 pub use paligemma_nn::{Isa, NnBackend, PackedFormat, keep_freed_memory};
 pub use paligemma_processor::image;
