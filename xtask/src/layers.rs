@@ -57,7 +57,12 @@ const LAYERS: &[Layer] = &[
         ],
         &[],
     ),
-    layer("paligemma-cli", &["paligemma", "paligemma-checkpoint", "paligemma-processor"], &[]),
+    layer("paligemma-search", &["paligemma", "paligemma-processor"], &[]),
+    layer(
+        "paligemma-cli",
+        &["paligemma", "paligemma-checkpoint", "paligemma-processor", "paligemma-search"],
+        &[],
+    ),
     Layer { package: "paligemma-benches", siblings: None, never: &[] },
     Layer { package: "paligemma-tests", siblings: None, never: &[] },
     layer("xtask", &[], &[]),

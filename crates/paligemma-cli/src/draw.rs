@@ -76,7 +76,8 @@ impl OutFile {
     }
 }
 
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes a file beside its place and moves it there.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let part = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
     let done = std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, path));

@@ -7,6 +7,12 @@
 //! paligemma generate a.png b.png --prompt "answer en what changed?"
 //! paligemma detect street.jpg "car ; person" --out boxes.png
 //! paligemma score photo.jpg --prompt "answer en is it day?" --candidate yes --candidate no
+//! paligemma classify photo.jpg --label cat --label dog
+//! paligemma match photo.jpg "a cat on a sofa"
+//! paligemma rank --text "a cat on a sofa" a.png b.png
+//! paligemma embed a.png b.png --out vectors.npy
+//! paligemma index photos --out photos.index
+//! paligemma search photos.index --text "a cat on a sofa"
 //! paligemma convert --model DIR --dtype int8 --out SMALLER
 //! paligemma info --model DIR
 //! paligemma devices
@@ -22,7 +28,9 @@ mod draw;
 mod error;
 mod model;
 mod output;
+mod pictures;
 mod session;
+mod vectors;
 mod verbs;
 mod wire;
 

@@ -1,11 +1,15 @@
 //! What `--json` prints: the shapes that other programs read, converted by hand.
 
+mod retrieve;
+
 use std::collections::BTreeMap;
 
 use paligemma::{Candidate, DetectedBox, DeviceSpec, DeviceStatus, FinishReason};
 use serde::Serialize;
 
 use crate::{session, verbs};
+
+pub(crate) use retrieve::{Classes, Embeddings, Indexed, Match, Matches, Search};
 
 /// `caption`, `ask`, `ocr`, `generate`.
 #[derive(Serialize)]

@@ -8,4 +8,5 @@ mod detect;
 mod hub;
 mod info;
 mod packed;
+mod retrieve;
 mod support;
