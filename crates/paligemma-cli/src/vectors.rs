@@ -53,7 +53,7 @@ fn npy(_names: &[String], vectors: &[Vec<f32>]) -> io::Result<Vec<u8>> {
     let shape = shape(vectors).map(|length| length as u64);
     let options = npyz::WriteOptions::<f32>::new().default_dtype().shape(&shape);
     let mut writer = options.writer(&mut bytes).begin_nd()?;
-    writer.extend(vectors.iter().flatten())?;
+    writer.extend(vectors.iter().flatten().copied())?;
     writer.finish()?;
     Ok(bytes)
 }

@@ -63,12 +63,19 @@ pub(crate) struct Entry {
 pub(crate) struct Shard {
     pub(crate) path: PathBuf,
     pub(crate) header: Header,
-    map: Mmap,
-    /// Where the numbers are.
-    embeddings: Range<usize>,
-    features: Range<usize>,
     /// Embedding width, image tokens, and their width.
     pub(crate) shape: [usize; 3],
+    map: Mmap,
+    embeddings: Range<usize>,
+    features: Range<usize>,
+}
+
+/// What a file's metadata says, and where its numbers are.
+struct Contents {
+    header: Header,
+    shape: [usize; 3],
+    embeddings: Range<usize>,
+    features: Range<usize>,
 }
 
 impl Header {
@@ -103,8 +110,8 @@ impl Shard {
             parse(&metadata, data).map_err(str::to_owned)
         });
         match parsed {
-            Ok((header, embeddings, features, shape)) => {
-                Ok(Self { path, header, map, embeddings, features, shape })
+            Ok(Contents { header, shape, embeddings, features }) => {
+                Ok(Self { path, header, shape, map, embeddings, features })
             }
             Err(what) => Err(SearchError::Damaged { path, what }),
         }
@@ -159,12 +166,8 @@ fn part(all: &[u8], index: usize, count: usize) -> &[u8] {
     &all[index * length..(index + 1) * length]
 }
 
-/// What a file's metadata says; its numbers begin at `data`.
-#[expect(clippy::type_complexity, reason = "parts of one value")]
-fn parse(
-    metadata: &Metadata,
-    data: usize,
-) -> Result<(Header, Range<usize>, Range<usize>, [usize; 3]), &'static str> {
+/// Reads a file's metadata; its numbers begin at `data`.
+fn parse(metadata: &Metadata, data: usize) -> Result<Contents, &'static str> {
     let text = metadata.metadata().as_ref().and_then(|texts| texts.get(HEADER));
     let text = text.ok_or("it is no file of an index")?;
     let header: Header = serde_json::from_str(text).map_err(|_| "its rows cannot be read")?;
@@ -184,7 +187,7 @@ fn parse(
         (Some((&[a, width], embeddings)), Some((&[b, tokens, depth], features)))
             if a == rows && b == rows =>
         {
-            Ok((header, embeddings, features, [width, tokens, depth]))
+            Ok(Contents { header, shape: [width, tokens, depth], embeddings, features })
         }
         _ => Err("its numbers do not fit its rows"),
     }

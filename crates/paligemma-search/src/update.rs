@@ -142,12 +142,11 @@ impl Reader<'_> {
             let row = Row { file, size: picture.scene.sizes()[0], caption };
             let path = walk::path(self.folder, &row.file.path);
             let features: Vec<f32> = picture.scene.features().iter::<f32>().collect();
-            match Entry::new(row, &picture.embedding, &features) {
-                Some(entry) => entries.push(entry),
-                None => {
-                    let error = "its features are beyond the range of f16".to_owned();
-                    failed.push(Failed { path, error });
-                }
+            if let Some(entry) = Entry::new(row, &picture.embedding, &features) {
+                entries.push(entry);
+            } else {
+                let error = "its features are beyond the range of f16".to_owned();
+                failed.push(Failed { path, error });
             }
         }
         Ok(entries)

@@ -10,7 +10,7 @@ use paligemma_processor::preprocess;
 
 use crate::{Error, Model, PaliGemma, Scene};
 
-/// Below this length a vector has no direction (the value of PyTorch's `normalize`).
+/// Below this length a vector has no direction (as `torch.nn.functional.normalize` has it).
 const SHORTEST: f32 = 1e-12;
 
 /// One picture, encoded for the decoder and for comparison.

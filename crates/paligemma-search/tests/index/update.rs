@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
 use paligemma_search::{Progress, Report, SearchError, update};
 
@@ -82,7 +83,7 @@ fn folders_that_cannot_be_indexed_are_refused() {
     let album = Album::new(0..2);
     album.update();
     let other = Album::new(0..1);
-    let message = |pictures, out| update(&MODEL, pictures, out, |_| ()).unwrap_err();
+    let message = |pictures: &Path, out: &Path| update(&MODEL, pictures, out, |_| ()).unwrap_err();
     let error = message(&other.pictures(), &album.out());
     assert!(matches!(error, SearchError::OtherFolder { .. }), "{error}");
     assert_eq!(album.index().len(), 2);
