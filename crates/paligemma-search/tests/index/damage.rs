@@ -55,7 +55,7 @@ fn damaged_files_are_refused() {
         assert!(search(&SOUND[..length]).is_err(), "{length}");
     }
     refuses(&[&SOUND[..], &[0]].concat(), "damaged");
-    refuses(&pocket::WEIGHTS[..], "no file of an index");
+    refuses(pocket::WEIGHTS, "no file of an index");
     refuses(&replaced("paligemma-index", "paligemma-index2"), "no file of an index");
     refuses(&replaced("\\\"version\\\":1", "\\\"version\\\":2"), "layout");
     refuses(&replaced("\\\"rows\\\":[{", "\\\"rows\\\":[{},{"), "rows cannot be read");

@@ -53,7 +53,7 @@ impl Album {
 
     /// Where a scene is: every third in a folder of its own.
     pub(crate) fn path(&self, number: u64) -> PathBuf {
-        let folder = if number % 3 == 0 { "more" } else { "." };
+        let folder = if number.is_multiple_of(3) { "more" } else { "." };
         self.pictures().join(folder).join(format!("{number:03}.png"))
     }
 
