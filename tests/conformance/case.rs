@@ -18,6 +18,8 @@ pub enum Case {
     Values(&'static str),
     /// The relative error of every intermediate value of a golden case.
     Layers(&'static str),
+    /// The vector that stands for each picture of a golden case.
+    Embedding(&'static str),
     /// Logits of a golden case.
     Logits(&'static str),
     /// A causal prefix gives the reference's wrong logits, and the prefix mask does not.
@@ -54,6 +56,7 @@ impl Case {
         let mut cases = vec![Self::Layout];
         cases.extend(["a", "b", "d"].map(Self::Values));
         cases.push(Self::Layers("a"));
+        cases.extend(["a", "d"].map(Self::Embedding));
         let logits =
             ["a", "b", "b_batch_left", "b_batch_right", "c_left", "c_right", "c_single2", "d"];
         cases.extend(logits.map(Self::Logits));
@@ -88,6 +91,7 @@ impl Case {
                 Some("what rounding costs the reference is known for `a` alone")
             }
             Self::Layers(_)
+            | Self::Embedding(_)
             | Self::Logits(_)
             | Self::BatchRows
             | Self::NoPicture
@@ -102,6 +106,7 @@ impl Case {
             Self::Layout => layout::measure(bench),
             Self::Values(case) => values::intermediate(bench, case),
             Self::Layers(case) => values::layers(bench, case),
+            Self::Embedding(case) => values::embedding(bench, case),
             Self::Logits(case) => values::logits(bench, case),
             Self::CausalPrefix => values::causal_prefix(bench),
             Self::Loss(case) => training::loss(bench, case),
@@ -126,6 +131,7 @@ impl fmt::Display for Case {
             Self::Layout => f.write_str("masks and positions"),
             Self::Values(case) => write!(f, "{case}: every value"),
             Self::Layers(case) => write!(f, "{case}: relative, per layer"),
+            Self::Embedding(case) => write!(f, "{case}: embedding"),
             Self::Logits(case) => write!(f, "{case}: logits"),
             Self::CausalPrefix => f.write_str("a_no_tt: is not ours"),
             Self::Loss(case) => write!(f, "{case}: loss"),

@@ -57,6 +57,26 @@ fn seen<B: NnBackend>(bench: &Bench<B>, case: &str) -> Vec<(String, Vec<f32>, Ve
     seen.into_iter().map(compare).collect()
 }
 
+/// The vector that stands for each picture, from the reference's tower output: its mean at length 1.
+pub(super) fn embedding<B: NnBackend>(bench: &Bench<B>, case: &str) -> Vec<Measured> {
+    let (_, pooled) = bench.model.encode_pooled(bench.pixels(case));
+    let ours: Vec<f32> = pooled.into_data().iter::<f32>().collect();
+    let key = format!("{case}.vision_last_hidden_state");
+    let (features, shape) = (reference::floats(&key), reference::shape(&key));
+    let (patches, width) = (shape[1], shape[2]);
+    let theirs = features.chunks(patches * width).flat_map(|picture| {
+        let mean = |column: usize| -> f64 {
+            let column = picture.iter().skip(column).step_by(width);
+            column.map(|&value| f64::from(value)).sum::<f64>() / patches as f64
+        };
+        let means: Vec<f64> = (0..width).map(mean).collect();
+        let length = means.iter().map(|mean| mean * mean).sum::<f64>().sqrt();
+        means.into_iter().map(move |mean| (mean / length) as f32)
+    });
+    let theirs: Vec<f32> = theirs.collect();
+    vec![Measured::difference("embedding", &ours, &theirs, bench.tolerance())]
+}
+
 /// The logits of every token's slot.
 pub(super) fn logits<B: NnBackend>(bench: &Bench<B>, case: &str) -> Vec<Measured> {
     let rows = reference::rows(case);

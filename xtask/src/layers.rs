@@ -67,9 +67,16 @@ const LAYERS: &[Layer] = &[
         ],
         &[],
     ),
+    layer("paligemma-search", &["paligemma", "paligemma-processor"], &[]),
     layer(
         "paligemma-cli",
-        &["paligemma", "paligemma-checkpoint", "paligemma-overlay", "paligemma-processor"],
+        &[
+            "paligemma",
+            "paligemma-checkpoint",
+            "paligemma-overlay",
+            "paligemma-processor",
+            "paligemma-search",
+        ],
         &[],
     ),
     Layer { package: "paligemma-benches", siblings: None, never: &[] },

@@ -57,6 +57,7 @@
 mod checkpoint;
 mod config;
 mod convert;
+mod fingerprint;
 #[cfg(feature = "hub")]
 pub mod hub;
 mod json;

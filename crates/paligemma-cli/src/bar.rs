@@ -2,13 +2,21 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// The progress of work that is counted in bytes.
+/// The progress of work that is counted.
 pub(crate) struct Bar(ProgressBar);
 
 impl Bar {
-    /// A bar that is seen when something is shown.
+    /// A bar of bytes that is seen when something is shown.
     pub(crate) fn new(what: &str) -> Self {
-        let template = "{msg} {bar:30} {binary_bytes} of {binary_total_bytes}, {eta} left";
+        Self::with(what, "{msg} {bar:30} {binary_bytes} of {binary_total_bytes}, {eta} left")
+    }
+
+    /// The same of pictures, with their rate.
+    pub(crate) fn of_pictures() -> Self {
+        Self::with("pictures", "{msg} {bar:30} {pos} of {len}, {per_sec}, {eta} left")
+    }
+
+    fn with(what: &str, template: &str) -> Self {
         // A faulty template would show up as a plainer bar, not as a failure.
         let style =
             ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());

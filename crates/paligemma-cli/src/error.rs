@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use paligemma::image::ImageError;
 use paligemma_checkpoint::SaveError;
+use paligemma_search::SearchError;
 use thiserror::Error;
 
 /// Everything that may end a run; each is one line.
@@ -22,6 +23,23 @@ pub(crate) enum Error {
         /// The name.
         path: PathBuf,
     },
+    /// The name of a file for vectors does not say its format.
+    #[error("{} does not say how to write numbers: end it in .npy or .safetensors", path.display())]
+    VectorsName {
+        /// The name.
+        path: PathBuf,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// An index cannot be made or searched.
+    #[error(transparent)]
+    Search(#[from] SearchError),
     /// A picture to write has no folder.
     #[error("cannot write {}: there is no such folder", path.display())]
     NoFolder {

@@ -8,6 +8,12 @@
 //! paligemma detect street.jpg "car ; person" --out boxes.png
 //! paligemma segment street.jpg "car ; person" --out masks.png --masks folder
 //! paligemma score photo.jpg --prompt "answer en is it day?" --candidate yes --candidate no
+//! paligemma classify photo.jpg --label cat --label dog
+//! paligemma match photo.jpg "a cat on a sofa"
+//! paligemma rank --text "a cat on a sofa" a.png b.png
+//! paligemma embed a.png b.png --out vectors.npy
+//! paligemma index photos --out photos.index
+//! paligemma search photos.index --text "a cat on a sofa"
 //! paligemma convert --model DIR --dtype int8 --out SMALLER
 //! paligemma info --model DIR
 //! paligemma devices
@@ -23,7 +29,9 @@ mod error;
 mod files;
 mod model;
 mod output;
+mod pictures;
 mod session;
+mod vectors;
 mod verbs;
 mod wire;
 

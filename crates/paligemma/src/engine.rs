@@ -119,6 +119,14 @@ pub(crate) trait Engine: Send + Sync {
     /// Features of all pictures as one row, `[1, I * N, D]`; `pixels` is `[I, 3, size, size]`.
     fn encode(&self, pixels: Vec<f32>, pictures: usize, size: usize) -> TensorData;
 
+    /// The same, with [`Model::encode_pooled`]'s vectors, `[I, D_vision]` in f32.
+    fn encode_pooled(
+        &self,
+        pixels: Vec<f32>,
+        pictures: usize,
+        size: usize,
+    ) -> (TensorData, Vec<f32>);
+
     /// Reads prompts, with room for `room` more tokens each.
     fn prefill<'a>(&'a self, prompts: &[HostPrompt<'_>], room: usize) -> Box<dyn Reply + 'a>;
 
@@ -160,6 +168,19 @@ impl<B: NnBackend> Engine for OnDevice<B> {
         let features = self.model.encode(pixels);
         let width = features.dims()[2];
         features.reshape([1, -1, width as i64]).into_data()
+    }
+
+    fn encode_pooled(
+        &self,
+        pixels: Vec<f32>,
+        pictures: usize,
+        size: usize,
+    ) -> (TensorData, Vec<f32>) {
+        let pixels = self.tensor(TensorData::new(pixels, [pictures, 3, size, size]));
+        let (features, pooled) = self.model.encode_pooled(pixels);
+        let width = features.dims()[2];
+        let features = features.reshape([1, -1, width as i64]).into_data();
+        (features, pooled.into_data().iter::<f32>().collect())
     }
 
     fn prefill<'a>(&'a self, prompts: &[HostPrompt<'_>], room: usize) -> Box<dyn Reply + 'a> {

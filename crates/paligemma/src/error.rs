@@ -126,6 +126,32 @@ pub enum Error {
          model's folder or name it with --mask-model"
     )]
     NoMasks,
+    /// A template that a label is to be put into.
+    #[error(
+        "the template `{template}` has {{}}: a label is the answer to the prompt, so write the \
+         words around it into the labels"
+    )]
+    Template {
+        /// The template.
+        template: String,
+    },
+    /// Kept features are not as many as the model makes.
+    #[error("there are {found} numbers of picture features, the model makes {expected}")]
+    FeatureCount {
+        /// Numbers that were given.
+        found: usize,
+        /// Numbers that pictures of this count have.
+        expected: usize,
+    },
+    /// The model's picture features are not finite.
+    #[error(
+        "the picture features are not finite: the model's weights are damaged, or too large for \
+         {dtype}; try `--dtype f32`"
+    )]
+    NonFiniteFeatures {
+        /// The dtype the model computes in.
+        dtype: crate::Dtype,
+    },
     /// The model computed numbers that are not finite.
     #[error(
         "the model's logits are not finite after {tokens} tokens: \

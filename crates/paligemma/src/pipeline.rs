@@ -21,12 +21,13 @@ use crate::{
 ///
 /// It holds no state of any request: share it between threads as it is.
 pub struct PaliGemma {
-    engine: Box<dyn Engine>,
+    pub(crate) engine: Box<dyn Engine>,
     config: PaliGemmaConfig,
     tokenizer: Tokenizer,
     device: DeviceSpec,
     report: LoadReport,
     pub(crate) masks: Option<MaskModel>,
+    fingerprint: String,
 }
 
 impl std::fmt::Debug for PaliGemma {
@@ -154,7 +155,8 @@ impl PaliGemma {
         let device = device.resolve()?;
         let open = Open { checkpoint, config: &config, device, dtype, progress };
         let (engine, report) = device.run(open)??;
-        Ok(Self { engine, config, tokenizer, device, report, masks: None })
+        let fingerprint = checkpoint.fingerprint();
+        Ok(Self { engine, config, tokenizer, device, report, masks: None, fingerprint })
     }
 
     /// Refuses a tokenizer that is not of the configuration's checkpoint: transformers ends an
@@ -169,6 +171,15 @@ impl PaliGemma {
         }
         let (config, tokenizer) = (config.eos_token_id, tokenizer.special().eos);
         if config == tokenizer { Ok(()) } else { Err(Error::EndToken { config, tokenizer }) }
+    }
+
+    /// The same model with another engine around its own.
+    #[cfg(test)]
+    pub(crate) fn with_engine(
+        self,
+        around: impl FnOnce(Box<dyn Engine>) -> Box<dyn Engine>,
+    ) -> Self {
+        Self { engine: around(self.engine), ..self }
     }
 
     /// The model's sizes.
@@ -194,6 +205,12 @@ impl PaliGemma {
     /// What was loaded.
     pub fn report(&self) -> &LoadReport {
         &self.report
+    }
+
+    /// What tells this model from others, whatever device and format it is held in
+    /// ([`Checkpoint::fingerprint`]).
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 
     /// Encodes pictures, which stand before the prompt in this order.

@@ -27,6 +27,21 @@ fn change_index(folder: &Path, change: impl FnOnce(&mut Value)) {
 }
 
 #[test]
+fn a_fingerprint_tells_weights_apart_and_not_their_files() {
+    let open = |folder: &Path| Checkpoint::open(folder).unwrap().fingerprint();
+    let published = open(&golden("published"));
+    for same in ["sharded", "hf_v5"] {
+        assert_eq!(open(&golden(same)), published, "{same}");
+    }
+    assert!(published.len() == 64 && published.bytes().all(|digit| digit.is_ascii_hexdigit()));
+    // It carries a copy of the tied head.
+    assert_ne!(open(&golden("hf_v452")), published);
+    let mut changed = published_weights();
+    *changed.last_mut().unwrap() ^= 1;
+    assert_ne!(Checkpoint::from_bytes(changed).unwrap().fingerprint(), published);
+}
+
+#[test]
 fn hostile_headers_are_refused() {
     let one = |entry: &str| safetensors_file(&format!("{{{entry}}}"), &[0; 8]);
     let tensor = |name: &str, shape: &str, offsets: &str| {

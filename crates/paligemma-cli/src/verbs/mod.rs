@@ -1,12 +1,16 @@
 //! The verbs: what each takes, and where it is done.
 
 mod answer;
+mod classify;
 mod convert;
 mod detect;
 mod devices;
+mod embed;
 mod info;
+mod matching;
 mod score;
 mod segment;
+mod search;
 
 use clap::Subcommand;
 
@@ -31,6 +35,18 @@ pub(crate) enum Verb {
     Segment(segment::Segment),
     /// Say how probable given answers are
     Score(score::Score),
+    /// Say which of the given labels fits a picture best
+    Classify(classify::Classify),
+    /// Say how much likelier a picture makes a text
+    Match(matching::Match),
+    /// Order pictures for a text, or texts for a picture, the best match first
+    Rank(matching::Rank),
+    /// Give a vector for each picture, near for pictures that look alike
+    Embed(embed::Embed),
+    /// Keep a folder of pictures for searches
+    Index(search::IndexVerb),
+    /// Find pictures that were indexed, by a picture or by a text
+    Search(search::Search),
     /// Write a model in a smaller format that a CPU computes with, and that opens at once
     Convert(convert::Convert),
     /// Say what a model is: configuration, tensors, size, tokenizer, and what is wrong with it
@@ -50,6 +66,12 @@ impl Verb {
             Self::Detect(verb) => verb.run(),
             Self::Segment(verb) => verb.run(),
             Self::Score(verb) => verb.run(),
+            Self::Classify(verb) => verb.run(),
+            Self::Match(verb) => verb.run(),
+            Self::Rank(verb) => verb.run(),
+            Self::Embed(verb) => verb.run(),
+            Self::Index(verb) => verb.run(),
+            Self::Search(verb) => verb.run(),
             Self::Convert(verb) => verb.run(),
             Self::Info(verb) => verb.run(),
             Self::Devices(verb) => verb.run(),

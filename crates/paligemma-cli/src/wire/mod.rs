@@ -1,6 +1,7 @@
 //! What `--json` prints: the shapes that other programs read, converted by hand.
 
 mod segment;
+mod retrieve;
 
 use std::collections::BTreeMap;
 
@@ -10,6 +11,8 @@ use serde::Serialize;
 pub(crate) use segment::Segmentation;
 
 use crate::{session, verbs};
+
+pub(crate) use retrieve::{Classes, Embeddings, Indexed, Match, Matches, Search};
 
 /// `caption`, `ask`, `ocr`, `generate`.
 #[derive(Serialize)]

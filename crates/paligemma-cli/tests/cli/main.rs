@@ -10,4 +10,5 @@ mod info;
 mod packed;
 mod segment;
 mod several;
+mod retrieve;
 mod support;

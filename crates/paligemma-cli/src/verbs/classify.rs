@@ -1,0 +1,80 @@
+//! `classify`: which of the given labels is the likeliest answer.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::Args;
+use paligemma::Label;
+
+use crate::args::{JsonArgs, ModelArgs};
+use crate::error::Error;
+use crate::{output, pictures, wire};
+
+/// Labels to weigh for pictures.
+#[derive(Args, Debug)]
+pub(crate) struct Classify {
+    /// The pictures, each on its own
+    #[arg(required = true)]
+    images: Vec<PathBuf>,
+    /// A label; may be given many times
+    #[arg(long = "label", required_unless_present = "labels_file")]
+    labels: Vec<String>,
+    /// A text file with a label on each line
+    #[arg(long, value_name = "FILE")]
+    labels_file: Option<PathBuf>,
+    /// The prompt that a label answers, as the model was trained on it
+    #[arg(long, value_name = "PROMPT", default_value_t = paligemma::Classify::default().template)]
+    template: String,
+    /// Weigh labels per token, so that long ones are no less likely for their length
+    #[arg(long)]
+    normalise: bool,
+    /// Weigh labels by how much likelier the picture makes them than the prompt alone
+    #[arg(long)]
+    calibrated: bool,
+    /// Show the N likeliest labels only
+    #[arg(long, value_name = "N")]
+    top: Option<NonZeroUsize>,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    json: JsonArgs,
+}
+
+impl Classify {
+    /// Weighs the labels for each picture, likeliest first.
+    pub(crate) fn run(self) -> Result<(), Error> {
+        let mut labels = self.labels;
+        if let Some(path) = self.labels_file {
+            let text = std::fs::read_to_string(&path);
+            let text = text.map_err(|source| Error::Read { path, source })?;
+            labels.extend(text.lines().map(str::trim).filter(|l| !l.is_empty()).map(str::to_owned));
+        }
+        let how = paligemma::Classify {
+            template: self.template,
+            normalised: self.normalise,
+            calibrated: self.calibrated,
+        };
+        let model = pictures::open_model(&self.images, &self.model)?;
+        let classifier = model.classifier(&labels, &how)?;
+        let mut all = Vec::with_capacity(self.images.len());
+        for path in &self.images {
+            let mut labels = classifier.classify(&pictures::encode(&model, path)?)?;
+            labels.truncate(self.top.map_or(usize::MAX, NonZeroUsize::get));
+            all.push((pictures::name(path), labels));
+        }
+        if self.json.json {
+            return output::json(&wire::Classes::new(&all));
+        }
+        show(&all)
+    }
+}
+
+fn show(all: &[(String, Vec<Label>)]) -> Result<(), Error> {
+    let head = ["probability", "label", "picture"].map(str::to_owned);
+    let rows = all.iter().flat_map(|(picture, labels)| {
+        labels.iter().map(move |label| {
+            [format!("{:.4}", label.probability), label.text.clone(), picture.clone()]
+        })
+    });
+    output::table(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
+}

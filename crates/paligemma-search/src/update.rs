@@ -1,0 +1,200 @@
+//! Brings an index up to date with its folder: new and changed pictures in, those gone out.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use paligemma::image::RgbImage;
+use paligemma::tasks::caption_prompt;
+use paligemma::{Options, PaliGemma, Request};
+use paligemma_processor::{PictureError, open_picture};
+
+use crate::shard::{self, Entry, FileState, Header, Row, Shard};
+use crate::{SearchError, index, walk};
+
+/// Pictures that are encoded together and kept in one file.
+const AT_ONCE: usize = 16;
+
+/// The longest caption, in tokens.
+const CAPTION: usize = 64;
+
+/// How far an update is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Pictures that were dealt with.
+    pub done: usize,
+    /// New and changed pictures.
+    pub total: usize,
+}
+
+/// What an update did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Pictures that were read, new or changed.
+    pub added: usize,
+    /// Pictures that were as the index knew them.
+    pub unchanged: usize,
+    /// Pictures that were taken out, since their files are gone or can no longer be read.
+    pub removed: usize,
+    /// Pictures that cannot be read; the next update tries again.
+    pub failed: Vec<Failed>,
+}
+
+/// A picture that cannot be kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub error: String,
+}
+
+/// Reads what is new or changed below the folder `pictures` into the index in the folder `out`,
+/// made if need be, and takes out what is gone. A picture is known again by its path, size and
+/// time of change. After an interruption, the next update goes on where this one was.
+///
+/// # Errors
+/// If a folder cannot be read or written, the index is another model's or another folder's or is
+/// damaged, or the model's numbers are not finite. A picture that cannot be read is reported.
+pub fn update(
+    model: &PaliGemma,
+    pictures: &Path,
+    out: &Path,
+    mut progress: impl FnMut(Progress),
+) -> Result<Report, SearchError> {
+    let read = |source| SearchError::Read { path: pictures.to_owned(), source };
+    let folder = pictures.canonicalize().map_err(read)?;
+    fs::read_dir(&folder).map_err(read)?;
+    let name = folder.to_str().ok_or_else(|| SearchError::FolderName { path: folder.clone() })?;
+    let write = |source| SearchError::Write { path: out.to_owned(), source };
+    fs::create_dir_all(out).map_err(write)?;
+    let kept = index::open_shards(out, model)?;
+    if let Some(other) = kept.iter().find(|shard| shard.header.folder != name) {
+        let kept = PathBuf::from(&other.header.folder);
+        return Err(SearchError::OtherFolder { kept, asked: folder });
+    }
+
+    let (found, failed) = walk::pictures(&folder);
+    let (fresh, known): (Vec<FileState>, _) = {
+        let latest = index::latest(&kept);
+        let is_known = |file: &FileState| {
+            let place = latest.get(file.path.as_str());
+            place.is_some_and(|&(shard, row)| kept[shard].header.rows[row].file == *file)
+        };
+        found.iter().cloned().partition(|file| !is_known(file))
+    };
+    let mut report = Report { unchanged: known.len(), failed, ..Report::default() };
+    let first = kept.iter().filter_map(|shard| index::number(&shard.path)).max().unwrap_or(0) + 1;
+    drop(kept);
+    let reader = Reader { model, folder: &folder };
+    let header = Header::new(model.fingerprint(), name);
+    let mut done = 0;
+    for (number, files) in (first..).zip(fresh.chunks(AT_ONCE)) {
+        let entries = reader.read(files, &mut report.failed)?;
+        report.added += entries.len();
+        if !entries.is_empty() {
+            shard::write(&index::file(out, number), &header, &entries, index::shape(model))?;
+        }
+        done += files.len();
+        progress(Progress { done, total: fresh.len() });
+    }
+    report.removed = sweep(out, model, &found)?;
+    Ok(report)
+}
+
+/// Reads pictures for a model.
+struct Reader<'a> {
+    model: &'a PaliGemma,
+    folder: &'a Path,
+}
+
+impl Reader<'_> {
+    /// Reads, encodes and captions pictures; those that cannot be read go to `failed`.
+    fn read(
+        &self,
+        files: &[FileState],
+        failed: &mut Vec<Failed>,
+    ) -> Result<Vec<Entry>, SearchError> {
+        let mut readable: Vec<&FileState> = Vec::new();
+        let mut pictures: Vec<RgbImage> = Vec::new();
+        for file in files {
+            let path = walk::path(self.folder, &file.path);
+            match open_picture(&path) {
+                Ok(picture) => {
+                    readable.push(file);
+                    pictures.push(picture);
+                }
+                Err(error) => failed.push(Failed { path, error: reason(error) }),
+            }
+        }
+        if pictures.is_empty() {
+            return Ok(Vec::new());
+        }
+        let encoded = self.model.encode_each(&pictures)?;
+        let options = Options { max_new_tokens: CAPTION, ..Options::default() };
+        let request = |scene| Request { scene, prompt: caption_prompt("en"), options };
+        let requests: Vec<Request> =
+            encoded.iter().map(|picture| request(picture.scene.clone())).collect();
+        let answers = self.model.batch(&requests)?;
+        let mut entries = Vec::with_capacity(files.len());
+        for ((file, picture), answer) in readable.into_iter().zip(encoded).zip(answers) {
+            let (file, caption) = (file.clone(), plain(&answer.text));
+            let row = Row { file, size: picture.scene.sizes()[0], caption };
+            let path = walk::path(self.folder, &row.file.path);
+            let features: Vec<f32> = picture.scene.features().iter::<f32>().collect();
+            if let Some(entry) = Entry::new(row, &picture.embedding, &features) {
+                entries.push(entry);
+            } else {
+                let error = "its features are beyond the range of f16".to_owned();
+                failed.push(Failed { path, error });
+            }
+        }
+        Ok(entries)
+    }
+}
+
+/// What is wrong with a picture, whose name stands beside it.
+fn reason(error: PictureError) -> String {
+    match error {
+        PictureError::File { source, .. } => source.to_string(),
+        PictureError::Read { source, .. } => source.to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// One line without control characters.
+fn plain(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").replace(char::is_control, "")
+}
+
+/// Takes out the rows that newer ones replace, and those whose files are not as they were; gives
+/// the number of pictures that are no longer in the index.
+fn sweep(out: &Path, model: &PaliGemma, found: &[FileState]) -> Result<usize, SearchError> {
+    let found: HashMap<&str, &FileState> = found.iter().map(|f| (f.path.as_str(), f)).collect();
+    let shards = index::open_shards(out, model)?;
+    let latest = index::latest(&shards);
+    let lives = |shard: usize, row: usize| {
+        let file = &shards[shard].header.rows[row].file;
+        latest.get(file.path.as_str()) == Some(&(shard, row))
+            && found.get(file.path.as_str()) == Some(&file)
+    };
+    for (number, shard) in shards.iter().enumerate() {
+        let rows = 0..shard.header.rows.len();
+        let living: Vec<usize> = rows.clone().filter(|&row| lives(number, row)).collect();
+        if living.len() < rows.len() {
+            rewrite(shard, &living)?;
+        }
+    }
+    Ok(latest.values().filter(|&&(shard, row)| !lives(shard, row)).count())
+}
+
+/// Keeps only some rows of a file.
+fn rewrite(shard: &Shard, rows: &[usize]) -> Result<(), SearchError> {
+    if rows.is_empty() {
+        let failed = |source| SearchError::Write { path: shard.path.clone(), source };
+        return fs::remove_file(&shard.path).map_err(failed);
+    }
+    let entries: Vec<Entry> = rows.iter().map(|&row| shard.entry(row)).collect();
+    shard::write(&shard.path, &shard.header, &entries, shard.shape)
+}
