@@ -12,24 +12,18 @@
 //! paligemma devices
 //! ```
 //!
-//! [`lowargs`] is what was typed, [`plan`] what it means; every verb has a file, and [`wire`] is
-//! what `--json` prints. Whatever cannot be done is one line on the standard error and status 1,
-//! a command line that cannot be read is status 2.
+//! Every verb has a file in [`verbs`], with what is typed and what it does; [`args`] is what verbs
+//! share, and [`wire`] what `--json` prints. Whatever cannot be done is one line on the standard
+//! error and status 1, a command line that cannot be read is status 2.
 
-mod answer;
+mod args;
 mod bar;
-mod convert;
-mod detect;
-mod devices;
 mod draw;
 mod error;
-mod info;
-mod lowargs;
 mod model;
 mod output;
-mod plan;
-mod score;
 mod session;
+mod verbs;
 mod wire;
 
 use std::io::Write;
@@ -39,12 +33,20 @@ use clap::Parser;
 use paligemma::Isa;
 
 use crate::error::Error;
-use crate::lowargs::LowArgs;
-use crate::plan::Plan;
+use crate::verbs::Verb;
+
+/// PaliGemma in a shell: captions, answers, boxes and scores for pictures
+#[derive(Debug, Parser)]
+#[command(name = "paligemma", version)]
+struct Paligemma {
+    #[command(subcommand)]
+    verb: Verb,
+}
 
 fn main() -> ExitCode {
     paligemma::keep_freed_memory();
-    match Plan::try_from(LowArgs::parse().verb).and_then(run) {
+    let verb = Paligemma::parse().verb;
+    match Isa::asked().map_err(Error::Isa).and_then(|_| verb.run()) {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads has read enough, as `head` does.
         Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
@@ -56,14 +58,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(plan: Plan) -> Result<(), Error> {
-    Isa::asked().map_err(Error::Isa)?;
-    match plan {
-        Plan::Answer { query, options } => answer::run(query, options),
-        Plan::Detect { query, options, out } => detect::run(query, options, out.as_ref()),
-        Plan::Score { query, candidates } => score::run(query, &candidates),
-        Plan::Convert { model, format, out } => convert::run(&model, format, &out),
-        Plan::Info { model, json } => info::run(&model, json),
-        Plan::Devices { json } => devices::run(json),
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Paligemma::command().debug_assert();
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::Args;
 use paligemma::{DeviceSpec, Dtype, PaliGemma, pocket};
 use paligemma_checkpoint::{
     Checkpoint, ConfigError, PaliGemmaConfig, Progress, SourceError, other_files,
@@ -10,14 +11,16 @@ use paligemma_processor::{Tokenizer, TokenizerError};
 
 use crate::bar::Bar;
 
-/// A model as it was asked for.
-#[derive(Debug)]
+/// A model as it is asked for.
+#[derive(Args, Debug)]
 pub(crate) struct ModelName {
-    /// A folder or hub id; none is the embedded model.
-    pub(crate) name: Option<String>,
-    /// The branch, tag or commit of a hub id.
+    /// A folder or a hub id such as google/paligemma-3b-mix-224; the embedded model if not given
+    #[arg(long)]
+    model: Option<String>,
+    /// The branch, tag or commit of a hub id
     #[cfg(feature = "hub")]
-    pub(crate) revision: Option<String>,
+    #[arg(long, requires = "model")]
+    revision: Option<String>,
 }
 
 /// Where a model's files are.
@@ -32,7 +35,7 @@ pub(crate) enum Place {
 impl ModelName {
     /// Finds the model, and downloads what is missing of a hub id.
     pub(crate) fn locate(&self) -> Result<Place, paligemma::Error> {
-        let Some(name) = &self.name else { return Ok(Place::Embedded) };
+        let Some(name) = &self.model else { return Ok(Place::Embedded) };
         #[cfg(feature = "hub")]
         let folder = self.fetch(name)?;
         #[cfg(not(feature = "hub"))]

@@ -5,10 +5,33 @@ use std::time::{Duration, Instant};
 
 use paligemma::image::RgbImage;
 use paligemma::{Answer, Options, PaliGemma, Request, Scene};
-use paligemma_processor::open_picture;
+use paligemma_processor::{TokenizerError, open_picture};
 
+use crate::args::ModelArgs;
 use crate::error::Error;
-use crate::plan::Query;
+
+/// A prompt about pictures, and the model it is for.
+#[derive(Debug)]
+pub(crate) struct Query {
+    pictures: Vec<PathBuf>,
+    prompt: String,
+    model: ModelArgs,
+}
+
+impl Query {
+    /// Refuses what can be seen to fail before any work.
+    pub(crate) fn new(
+        pictures: Vec<PathBuf>,
+        prompt: String,
+        model: ModelArgs,
+    ) -> Result<Self, Error> {
+        if prompt.trim().is_empty() {
+            return Err(paligemma::Error::from(TokenizerError::EmptyPrompt).into());
+        }
+        model.check()?;
+        Ok(Self { pictures, prompt, model })
+    }
+}
 
 /// A model that has seen the pictures of a query.
 pub(crate) struct Session {
@@ -41,12 +64,8 @@ impl Session {
         let read = |path: &PathBuf| open_picture(path).map_err(paligemma::Error::from);
         let pictures = query.pictures.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         let place = query.model.locate()?;
-        if let Some(threads) = query.threads {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.get());
-            pool.build_global().map_err(Error::Threads)?;
-        }
         let start = Instant::now();
-        let model = place.open(query.device, query.dtype)?;
+        let model = query.model.open(&place)?;
         let load = start.elapsed();
         let start = Instant::now();
         let scene = model.encode(&pictures);

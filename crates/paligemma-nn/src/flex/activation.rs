@@ -28,12 +28,17 @@ fn zip(a: FlexTensor, b: FlexTensor, f: impl Fn(f32, f32) -> f32 + Send + Sync) 
     let (a, b) = (Values::new(a), Values::new(b));
     let (a, b) = (a.get(), b.get());
     let mut values = vec![0.0; a.len()];
-    fill_rows(&mut values, 1, |chunk, first| {
-        let (a, b) = (&a[first..first + chunk.len()], &b[first..first + chunk.len()]);
-        for ((value, &a), &b) in chunk.iter_mut().zip(a).zip(b) {
-            *value = f(a, b);
-        }
-    });
+    fill_rows(
+        &mut values,
+        1,
+        #[inline(always)]
+        |chunk, first| {
+            let (a, b) = (&a[first..first + chunk.len()], &b[first..first + chunk.len()]);
+            for ((value, &a), &b) in chunk.iter_mut().zip(a).zip(b) {
+                *value = f(a, b);
+            }
+        },
+    );
     output(values, shape, dtype)
 }
 
@@ -69,20 +74,31 @@ pub(super) fn gated_gelu_backward(x: Float, up: Float, grad: Float) -> [Float; 2
     let (x, up, grad) = (Values::new(x), Values::new(up), Values::new(grad));
     let (x, up, grad) = (x.get(), up.get(), grad.get());
     let mut gate_grad = vec![0.0; x.len()];
-    fill_rows(&mut gate_grad, 1, |chunk, first| {
-        let range = first..first + chunk.len();
-        let operands = x[range.clone()].iter().zip(&up[range.clone()]).zip(&grad[range]);
-        for (value, ((&x, &up), &grad)) in chunk.iter_mut().zip(operands) {
-            *value = slope(x, gate(x)) * up * grad;
-        }
-    });
+    fill_rows(
+        &mut gate_grad,
+        1,
+        #[inline(always)]
+        |chunk, first| {
+            let range = first..first + chunk.len();
+            let operands = x[range.clone()].iter().zip(&up[range.clone()]).zip(&grad[range]);
+            for (value, ((&x, &up), &grad)) in chunk.iter_mut().zip(operands) {
+                *value = slope(x, gate(x)) * up * grad;
+            }
+        },
+    );
     let mut up_grad = vec![0.0; x.len()];
-    fill_rows(&mut up_grad, 1, |chunk, first| {
-        let range = first..first + chunk.len();
-        for (value, (&x, &grad)) in chunk.iter_mut().zip(x[range.clone()].iter().zip(&grad[range]))
-        {
-            *value = x * gate(x) * grad;
-        }
-    });
+    fill_rows(
+        &mut up_grad,
+        1,
+        #[inline(always)]
+        |chunk, first| {
+            let range = first..first + chunk.len();
+            for (value, (&x, &grad)) in
+                chunk.iter_mut().zip(x[range.clone()].iter().zip(&grad[range]))
+            {
+                *value = x * gate(x) * grad;
+            }
+        },
+    );
     [output(gate_grad, shape.clone(), dtype), output(up_grad, shape, dtype)]
 }

@@ -135,21 +135,24 @@ impl Problem {
             let rows = self.length * self.keys;
             &masked.storage::<u8>()[masked.layout().start_offset() + row * rows..][..rows]
         });
-        vectorised(|| {
-            for (i, scores) in scores.chunks_exact_mut(self.keys).enumerate() {
-                if let Some(masked) = masked {
-                    let masked = &masked[i % self.length * self.keys..][..self.keys];
-                    for (score, &masked) in scores.iter_mut().zip(masked) {
-                        *score = if masked == 0 { *score * self.scale } else { MASKED_SCORE };
+        vectorised(
+            #[inline(always)]
+            || {
+                for (i, scores) in scores.chunks_exact_mut(self.keys).enumerate() {
+                    if let Some(masked) = masked {
+                        let masked = &masked[i % self.length * self.keys..][..self.keys];
+                        for (score, &masked) in scores.iter_mut().zip(masked) {
+                            *score = if masked == 0 { *score * self.scale } else { MASKED_SCORE };
+                        }
+                    } else {
+                        for score in scores.iter_mut() {
+                            *score *= self.scale;
+                        }
                     }
-                } else {
-                    for score in scores.iter_mut() {
-                        *score *= self.scale;
-                    }
+                    softmax(scores);
                 }
-                softmax(scores);
-            }
-        });
+            },
+        );
     }
 
     fn target(&self, buffer: &mut [f32], heads: usize) -> Target {
@@ -256,7 +259,10 @@ pub(super) fn attention_backward(
                 );
                 let weight_target = Target { start: weights.as_mut_ptr(), row: keys };
                 multiply([length, keys, width], grad, value.transposed(), weight_target, false);
-                vectorised(|| softmax_backward(scores, weights, keys, scale));
+                vectorised(
+                    #[inline(always)]
+                    || softmax_backward(scores, weights, keys, scale),
+                );
                 let query_target = problem.head_target(query_target, length, row, head);
                 multiply([length, width, keys], matrix(weights), key, query_target, false);
                 multiply(

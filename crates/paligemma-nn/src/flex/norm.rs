@@ -40,16 +40,21 @@ fn normalise(
     let x = Values::new(x);
     let (x, width) = (x.get(), scale.len());
     let mut values = vec![0.0; x.len()];
-    fill_rows(&mut values, width, |chunk, first| {
-        let rows = x[first * width..].chunks_exact(width);
-        for (output, row) in chunk.chunks_exact_mut(width).zip(rows) {
-            let Moments { mean, inverse } = moments(row);
-            let affine = scale.iter().zip(shift);
-            for ((output, &x), (&scale, &shift)) in output.iter_mut().zip(row).zip(affine) {
-                *output = (x - mean) * inverse * scale + shift;
+    fill_rows(
+        &mut values,
+        width,
+        #[inline(always)]
+        |chunk, first| {
+            let rows = x[first * width..].chunks_exact(width);
+            for (output, row) in chunk.chunks_exact_mut(width).zip(rows) {
+                let Moments { mean, inverse } = moments(row);
+                let affine = scale.iter().zip(shift);
+                for ((output, &x), (&scale, &shift)) in output.iter_mut().zip(row).zip(affine) {
+                    *output = (x - mean) * inverse * scale + shift;
+                }
             }
-        }
-    });
+        },
+    );
     output(values, shape, dtype)
 }
 
@@ -77,12 +82,15 @@ fn normalise_backward(
     let pieces: Vec<Piece> = operands
         .map(|((x_grad, x), grad)| {
             let mut sums = zero();
-            vectorised(|| {
-                let rows = x.chunks_exact(width).zip(grad.chunks_exact(width));
-                for (x_grad, (x, grad)) in x_grad.chunks_exact_mut(width).zip(rows) {
-                    row_backward(x_grad, (x, scale, grad), recentre, moments(x), &mut sums);
-                }
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    let rows = x.chunks_exact(width).zip(grad.chunks_exact(width));
+                    for (x_grad, (x, grad)) in x_grad.chunks_exact_mut(width).zip(rows) {
+                        row_backward(x_grad, (x, scale, grad), recentre, moments(x), &mut sums);
+                    }
+                },
+            );
             sums
         })
         .collect();

@@ -10,16 +10,21 @@ pub(super) fn rotate(x: Float, cos: Float, sin: Float) -> Float {
     let (x, cos, sin) = (x.get(), cos.get(), sin.get());
     let (half, token) = (width / 2, heads * width);
     let mut values = vec![0.0; x.len()];
-    fill_rows(&mut values, token, |chunk, first| {
-        for (i, output) in chunk.chunks_exact_mut(token).enumerate() {
-            let row = first + i;
-            let (cos, sin) = (&cos[row * half..][..half], &sin[row * half..][..half]);
-            let heads = x[row * token..][..token].chunks_exact(width);
-            for (output, head) in output.chunks_exact_mut(width).zip(heads) {
-                rotate_head(output, head, cos, sin);
+    fill_rows(
+        &mut values,
+        token,
+        #[inline(always)]
+        |chunk, first| {
+            for (i, output) in chunk.chunks_exact_mut(token).enumerate() {
+                let row = first + i;
+                let (cos, sin) = (&cos[row * half..][..half], &sin[row * half..][..half]);
+                let heads = x[row * token..][..token].chunks_exact(width);
+                for (output, head) in output.chunks_exact_mut(width).zip(heads) {
+                    rotate_head(output, head, cos, sin);
+                }
             }
-        }
-    });
+        },
+    );
     output(values, shape, dtype)
 }
 

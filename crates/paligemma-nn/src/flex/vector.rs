@@ -40,7 +40,8 @@ pub(super) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
-/// Runs `kernel` with the widest vector instructions of this machine.
+/// Runs `kernel` with the widest vector instructions of this machine, if it and all that it calls
+/// are inlined: closures too must say so.
 #[inline(always)]
 pub(super) fn vectorised<R>(kernel: impl FnOnce() -> R) -> R {
     Arch::new().dispatch(kernel)
@@ -61,7 +62,12 @@ pub(super) fn fill_rows(
     let width = width.max(1);
     let rows = rows_per_piece(output.len() / width, width);
     let pieces = output.par_chunks_mut(rows * width).enumerate();
-    pieces.for_each(|(piece, chunk)| vectorised(|| kernel(chunk, piece * rows)));
+    pieces.for_each(|(piece, chunk)| {
+        vectorised(
+            #[inline(always)]
+            || kernel(chunk, piece * rows),
+        );
+    });
 }
 
 /// The sum of `a[i] * b[i]`, in eight running sums so that it vectorises.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use paligemma::{Candidate, DetectedBox, DeviceSpec, DeviceStatus, FinishReason};
 use serde::Serialize;
 
-use crate::{info, session};
+use crate::{session, verbs};
 
 /// `caption`, `ask`, `ocr`, `generate`.
 #[derive(Serialize)]
@@ -181,7 +181,7 @@ impl Devices {
 }
 
 impl<'a> Info<'a> {
-    pub(crate) fn new(info: &'a info::Info) -> Self {
+    pub(crate) fn new(info: &'a verbs::Info) -> Self {
         let config = info.config.as_ref().map(paligemma_checkpoint::PaliGemmaConfig::to_json);
         Self {
             model: &info.model,
@@ -195,7 +195,7 @@ impl<'a> Info<'a> {
 }
 
 impl<'a> Weights<'a> {
-    fn new(weights: &'a info::Weights) -> Self {
+    fn new(weights: &'a verbs::Weights) -> Self {
         let unused = weights.unused.iter();
         Self {
             layout: weights.layout,

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::path::PathBuf;
 
+use clap::Args;
 use paligemma::{DeviceSpec, DeviceWork, Error as ModelError, Model, NnBackend, pocket};
 use paligemma_checkpoint::{
     Checkpoint, Ignored, LoadError, LoadReport, PaliGemmaConfig, check_module, parameter_shapes,
 };
 use paligemma_processor::Tokenizer;
 
+use crate::args::JsonArgs;
 use crate::error::Error;
 use crate::model::{ModelName, Place};
 use crate::{output, wire};
@@ -39,15 +41,27 @@ pub(crate) struct Weights {
     pub(crate) unused: Vec<Ignored>,
 }
 
-/// Describes a model, in the order in which one is opened; its first problem is the error, after all that was found is printed.
-pub(crate) fn run(model: &ModelName, json: bool) -> Result<(), Error> {
-    let mut info = Info::of(&model.locate()?);
-    if json {
-        output::json(&wire::Info::new(&info))?;
-    } else {
-        output::table(&info.rows())?;
+/// A model to describe.
+#[derive(Args, Debug)]
+pub(crate) struct InfoVerb {
+    #[command(flatten)]
+    model: ModelName,
+    #[command(flatten)]
+    json: JsonArgs,
+}
+
+impl InfoVerb {
+    /// Describes a model, in the order in which one is opened; its first problem is the error,
+    /// after all that was found is printed.
+    pub(crate) fn run(self) -> Result<(), Error> {
+        let mut info = Info::of(&self.model.locate()?);
+        if self.json.json {
+            output::json(&wire::Info::new(&info))?;
+        } else {
+            output::table(&info.rows())?;
+        }
+        if info.problems.is_empty() { Ok(()) } else { Err(info.problems.swap_remove(0).into()) }
     }
-    if info.problems.is_empty() { Ok(()) } else { Err(info.problems.swap_remove(0).into()) }
 }
 
 /// Holds a configuration against weights, on any backend: nothing is computed.

@@ -1,0 +1,54 @@
+//! The verbs: what each takes, and where it is done.
+
+mod answer;
+mod convert;
+mod detect;
+mod devices;
+mod info;
+mod score;
+
+use clap::Subcommand;
+
+use crate::error::Error;
+
+pub(crate) use info::{Info, Weights};
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Describe a picture
+    Caption(answer::Caption),
+    /// Answer a question about a picture
+    Ask(answer::Ask),
+    /// Read the text in a picture
+    Ocr(answer::Ocr),
+    /// Answer a prompt as it is, about one or more pictures
+    Generate(answer::Generate),
+    /// Find things in a picture: a line `label confidence x0 y0 x1 y1` in pixels for each
+    Detect(detect::Detect),
+    /// Say how probable given answers are
+    Score(score::Score),
+    /// Write a model in a smaller format that a CPU computes with, and that opens at once
+    Convert(convert::Convert),
+    /// Say what a model is: configuration, tensors, size, tokenizer, and what is wrong with it
+    Info(info::InfoVerb),
+    /// Say what this build can run on, on this machine
+    Devices(devices::Devices),
+}
+
+impl Verb {
+    /// Does it.
+    pub(crate) fn run(self) -> Result<(), Error> {
+        match self {
+            Self::Caption(verb) => verb.run(),
+            Self::Ask(verb) => verb.run(),
+            Self::Ocr(verb) => verb.run(),
+            Self::Generate(verb) => verb.run(),
+            Self::Detect(verb) => verb.run(),
+            Self::Score(verb) => verb.run(),
+            Self::Convert(verb) => verb.run(),
+            Self::Info(verb) => verb.run(),
+            Self::Devices(verb) => verb.run(),
+        }
+    }
+}
