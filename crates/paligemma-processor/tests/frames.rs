@@ -17,6 +17,12 @@ fn choose(count: Option<usize>, stride: Option<usize>, total: usize) -> Vec<usiz
     FrameChoice { count, stride }.of(total).unwrap()
 }
 
+fn largest_difference(left: &RgbImage, right: &RgbImage) -> u8 {
+    assert_eq!(left.dimensions(), right.dimensions());
+    let values = left.as_raw().iter().zip(right.as_raw());
+    values.map(|(left, right)| left.abs_diff(*right)).max().unwrap()
+}
+
 #[test]
 fn animations_are_drawn_as_the_reference_draws_them() {
     for name in ["parts.gif", "cleared.gif", "parts.webp", "cleared.webp", "parts.png"] {
@@ -27,9 +33,12 @@ fn animations_are_drawn_as_the_reference_draws_them() {
             |place: usize| imageops::crop_imm(&strip, 0, 28 * place as u32, 40, 28).to_image();
         let frames = clip.read(&[0, 1, 2, 3, 4]).unwrap();
         for (place, frame) in frames.iter().enumerate() {
-            assert!(*frame == expected(place), "{name}, frame {place}");
+            let difference = largest_difference(frame, &expected(place));
+            // The decoder's blending rounds down (image-webp 0.2, `do_alpha_blending`).
+            let rounding = u8::from(name.ends_with(".webp"));
+            assert!(difference <= rounding, "{name}, frame {place}: {difference}");
         }
-        assert!(clip.read(&[1, 4]).unwrap() == [expected(1), expected(4)], "{name}");
+        assert!(clip.read(&[1, 4]).unwrap() == [&frames[1], &frames[4]].map(Clone::clone));
         assert!(matches!(clip.read(&[5]), Err(ClipError::TooFew { there: 5, .. })), "{name}");
     }
 }

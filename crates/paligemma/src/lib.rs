@@ -26,6 +26,7 @@ mod pipeline;
 pub mod pocket;
 mod sampling;
 mod session;
+mod split;
 pub mod tasks;
 
 pub use device::{DeviceError, DeviceSpec, DeviceStatus, DeviceWork};

@@ -1,11 +1,14 @@
-//! Frames of animated pictures, each as it is seen: drawn over those before it.
+//! Frames of animated pictures, each as it is seen: drawn over those before it. In WebP, drawing over
+//! what is there may darken a value by one level: the decoder's blending rounds down.
 
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::Path;
 
 use image::codecs::{gif::GifDecoder, png::PngDecoder, webp::WebPDecoder};
-use image::{AnimationDecoder, Frames, ImageDecoder, ImageError, ImageFormat, Limits, RgbImage};
+use image::{
+    AnimationDecoder, Frames, ImageDecoder, ImageError, ImageFormat, Limits, RgbImage, Rgba,
+};
 
 use super::{ClipError, MAX_FRAMES};
 use crate::PictureError;
@@ -13,6 +16,9 @@ use crate::picture::{MAX_BYTES, check_size, flatten};
 
 /// Bytes of a pixel of a frame while it is drawn.
 const PIXEL: u64 = 4;
+
+/// Nothing, on the white that transparent pixels are put on.
+const CLEAR: Rgba<u8> = Rgba([255, 255, 255, 0]);
 
 /// How many frames an animation has, at most one more than [`MAX_FRAMES`]; none if the file is a
 /// still picture.
@@ -57,8 +63,14 @@ fn frames(path: &Path, format: ImageFormat) -> Result<Option<Frames<'static>>, C
             Ok(Some(decoder.into_frames()))
         }
         ImageFormat::WebP => {
-            let decoder = limited(path, WebPDecoder::new(file).map_err(wrong)?)?;
-            Ok(decoder.has_animation().then(|| decoder.into_frames()))
+            let mut decoder = limited(path, WebPDecoder::new(file).map_err(wrong)?)?;
+            if !decoder.has_animation() {
+                return Ok(None);
+            }
+            // Otherwise what a frame takes away stays; libwebp too passes over the file's own
+            // background.
+            decoder.set_background_color(CLEAR).map_err(wrong)?;
+            Ok(Some(decoder.into_frames()))
         }
         ImageFormat::Png => {
             let decoder = limited(path, PngDecoder::new(file).map_err(wrong)?)?;
