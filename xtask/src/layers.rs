@@ -43,6 +43,7 @@ const LAYERS: &[Layer] = &[
         ],
         &[],
     ),
+    layer("paligemma-batch", &["paligemma", "paligemma-processor"], &[]),
     layer("paligemma-train", &["paligemma", "paligemma-nn"], &[]),
     layer(
         "paligemma-pocket",
@@ -57,7 +58,11 @@ const LAYERS: &[Layer] = &[
         ],
         &[],
     ),
-    layer("paligemma-cli", &["paligemma", "paligemma-checkpoint", "paligemma-processor"], &[]),
+    layer(
+        "paligemma-cli",
+        &["paligemma", "paligemma-batch", "paligemma-checkpoint", "paligemma-processor"],
+        &[],
+    ),
     Layer { package: "paligemma-benches", siblings: None, never: &[] },
     Layer { package: "paligemma-tests", siblings: None, never: &[] },
     layer("xtask", &[], &[]),

@@ -7,9 +7,8 @@ use std::path::Path;
 use paligemma::{Options, Sampling};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tempfile::NamedTempFile;
 
-use crate::Row;
+use crate::{Row, whole};
 
 /// Rows to answer, and by what.
 #[derive(Clone, Debug)]
@@ -73,8 +72,7 @@ impl Identity {
 
     /// Writes it whole or not at all.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let mut file = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+        let mut file = whole::beside(path)?;
         serde_json::to_writer_pretty(&mut file, self)?;
         file.write_all(b"\n")?;
         file.persist(path)?;

@@ -15,7 +15,7 @@
 //! let job = Job { rows, model: "pocket".to_owned(), options: Options::default() };
 //! let output = Output::resume("captions.jsonl".as_ref(), &job)?;
 //! let model = PaliGemma::pocket(DeviceSpec::Auto, Dtype::Auto)?;
-//! let summary = run(&model, &job, output, 8, |_| ControlFlow::Continue(()))?;
+//! let summary = run(&model, &job, &output, 8, |_| ControlFlow::Continue(()))?;
 //! println!("{} rows, {} failed", summary.done, summary.failed);
 //! # Ok(())
 //! # }
@@ -31,8 +31,8 @@ mod rows;
 mod run;
 mod shard;
 mod table;
-#[cfg(test)]
-mod tests;
+
+mod whole;
 mod wire;
 
 pub use answers::{Answers, Question};

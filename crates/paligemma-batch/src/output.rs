@@ -8,42 +8,43 @@ use crate::job::Identity;
 use crate::journal::Journal;
 use crate::{BatchError, Job, table};
 
-/// Results that were begun, or are gone on with.
+/// Results that can be begun or gone on with; nothing is written before [`crate::run`].
 ///
 /// Beside `NAME.jsonl` lies `NAME.jsonl.job`, which says of what model, rows and options it holds the
 /// results. Beside `NAME.parquet` lie `NAME.parquet.jsonl`, from which it is made at the end, and
 /// `NAME.parquet.jsonl.job`.
 #[derive(Debug)]
 pub struct Output {
-    pub(crate) journal: Journal,
+    lines: PathBuf,
     table: Option<PathBuf>,
+    /// Whether there are results already, of the same job.
+    begun: bool,
 }
 
 impl Output {
-    /// Begins new results.
+    /// New results.
     ///
     /// # Errors
-    /// If there are some already, the name ends in neither `.jsonl` nor `.parquet`, or nothing can be
-    /// written there.
-    pub fn create(path: &Path, job: &Job) -> Result<Self, BatchError> {
+    /// If there are some already, or the name ends in neither `.jsonl` nor `.parquet`.
+    pub fn create(path: &Path) -> Result<Self, BatchError> {
         let (lines, table) = places(path)?;
         for taken in [path, &lines] {
             if taken.exists() {
                 return Err(BatchError::Exists { path: taken.to_owned() });
             }
         }
-        Self::begin(&lines, table, job)
+        Ok(Self { lines, table, begun: false })
     }
 
-    /// Goes on with results, or begins them where there are none.
+    /// The results that are there, or new ones where there are none.
     ///
     /// # Errors
-    /// As [`Output::create`], but for results that belong to the same job; and if another process is
-    /// writing them.
+    /// If results are there that belong to another job, or the name ends in neither `.jsonl` nor
+    /// `.parquet`.
     pub fn resume(path: &Path, job: &Job) -> Result<Self, BatchError> {
         let (lines, table) = places(path)?;
         if !lines.exists() {
-            return Self::create(path, job);
+            return Self::create(path);
         }
         let identity = identity_beside(&lines);
         let begun = match Identity::read(&identity) {
@@ -53,27 +54,26 @@ impl Output {
             }
             Err(source) => return Err(BatchError::Write { path: identity, source }),
         };
-        if let Some(what) = begun.difference(&Identity::of(job)) {
-            return Err(BatchError::OtherJob { path: lines, what });
+        match begun.difference(&Identity::of(job)) {
+            Some(what) => Err(BatchError::OtherJob { path: lines, what }),
+            None => Ok(Self { lines, table, begun: true }),
         }
-        Ok(Self { journal: Journal::open(&lines, &job.rows)?, table })
     }
 
-    fn begin(lines: &Path, table: Option<PathBuf>, job: &Job) -> Result<Self, BatchError> {
-        let path = identity_beside(lines);
+    /// Opens the lines, ready for the next.
+    pub(crate) fn open(&self, job: &Job) -> Result<Journal, BatchError> {
+        if self.begun {
+            return Journal::open(&self.lines, &job.rows);
+        }
+        let path = identity_beside(&self.lines);
         Identity::of(job).write(&path).map_err(|source| BatchError::Write { path, source })?;
-        Ok(Self { journal: Journal::create(lines)?, table })
-    }
-
-    /// Rows that have a result.
-    pub fn done(&self) -> usize {
-        self.journal.done
+        Journal::create(&self.lines)
     }
 
     /// Makes the table, if one is wanted.
-    pub(crate) fn finish(&self) -> Result<(), BatchError> {
+    pub(crate) fn finish(&self, journal: &Journal) -> Result<(), BatchError> {
         match &self.table {
-            Some(path) => table::write(path, self.journal.results()?),
+            Some(path) => table::write(path, journal.results()?),
             None => Ok(()),
         }
     }

@@ -6,6 +6,7 @@ use std::thread;
 
 use paligemma::{Answer, Error, Options};
 
+use crate::journal::Journal;
 use crate::read::{self, Batch};
 use crate::wire::ResultRow;
 use crate::{Answers, BatchError, Job, Output, Question, Row};
@@ -27,39 +28,44 @@ pub struct Summary {
 /// Answers the rows that have no result yet, `batch_size` at a time, and writes each batch before the
 /// next is begun. A row that cannot be answered becomes a result with an error, and the run goes on.
 ///
-/// `progress` is told of every batch, and may break off; what is written then is whole, and
-/// [`Output::resume`] goes on after it.
+/// `progress` is told at the beginning and of every batch, and may break off; what is written then is
+/// whole, and [`Output::resume`] goes on after it.
 ///
 /// # Errors
-/// If results cannot be written.
+/// If results cannot be written, another process is writing them, or those that are there are not
+/// what this function wrote.
 pub fn run(
     model: &impl Answers,
     job: &Job,
-    mut output: Output,
+    output: &Output,
     batch_size: usize,
     mut progress: impl FnMut(Summary) -> ControlFlow<()>,
 ) -> Result<Summary, BatchError> {
     let (size, side) = (batch_size.max(1), model.picture_side());
-    let left = &job.rows[output.done()..];
-    thread::scope(|scope| {
-        let (sender, batches) = mpsc::sync_channel(AHEAD);
-        scope.spawn(move || read::ahead(left, size, side, &sender));
-        for (rows, batch) in left.chunks(size).zip(batches) {
-            output.journal.append(&answer(model, job.options, rows, batch))?;
-            if progress(summary(job, &output)).is_break() {
-                break;
+    let mut journal = output.open(job)?;
+    let left = &job.rows[journal.done..];
+    let broken = progress(summary(job, &journal)).is_break();
+    if !broken {
+        thread::scope(|scope| {
+            let (sender, batches) = mpsc::sync_channel(AHEAD);
+            scope.spawn(move || read::ahead(left, size, side, &sender));
+            for (rows, batch) in left.chunks(size).zip(batches) {
+                journal.append(&answer(model, job.options, rows, batch))?;
+                if progress(summary(job, &journal)).is_break() {
+                    break;
+                }
             }
-        }
-        Ok(())
-    })?;
-    if output.done() == job.rows.len() {
-        output.finish()?;
+            Ok(())
+        })?;
     }
-    Ok(summary(job, &output))
+    if journal.done == job.rows.len() {
+        output.finish(&journal)?;
+    }
+    Ok(summary(job, &journal))
 }
 
-fn summary(job: &Job, output: &Output) -> Summary {
-    Summary { rows: job.rows.len(), done: output.done(), failed: output.journal.failed }
+fn summary(job: &Job, journal: &Journal) -> Summary {
+    Summary { rows: job.rows.len(), done: journal.done, failed: journal.failed }
 }
 
 /// The results of a batch, in its order.

@@ -13,8 +13,8 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use tempfile::NamedTempFile;
 
-use crate::BatchError;
 use crate::wire::ResultRow;
+use crate::{BatchError, whole};
 
 /// The columns. A row without an answer has an `error` and neither `text`, `token_ids` nor
 /// `finish_reason`.
@@ -41,8 +41,7 @@ pub(crate) fn write(
 ) -> Result<(), BatchError> {
     let wrong = |source| BatchError::Table { path: path.to_owned(), source };
     let failed = |source: io::Error| BatchError::Write { path: path.to_owned(), source };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let file = NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(failed)?;
+    let file = whole::beside(path).map_err(failed)?;
     let schema = Arc::new(parse_message_type(SCHEMA).map_err(wrong)?);
     let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
     let mut writer =

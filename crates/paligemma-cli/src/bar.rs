@@ -2,13 +2,16 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// The progress of work that is counted in bytes.
+/// The progress of work.
 pub(crate) struct Bar(ProgressBar);
 
 impl Bar {
-    /// A bar that is seen when something is shown.
+    /// A bar for work that is counted in bytes, seen when something is shown.
     pub(crate) fn new(what: &str) -> Self {
-        let template = "{msg} {bar:30} {binary_bytes} of {binary_total_bytes}, {eta} left";
+        Self::with(what, "{msg} {bar:30} {binary_bytes} of {binary_total_bytes}, {eta} left")
+    }
+
+    fn with(what: &str, template: &str) -> Self {
         // A faulty template would show up as a plainer bar, not as a failure.
         let style =
             ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -17,10 +20,20 @@ impl Bar {
         Self(bar)
     }
 
+    /// A bar for work that is counted in rows.
+    pub(crate) fn of_rows() -> Self {
+        Self::with("rows", "{msg} {bar:30} {pos} of {len}, {per_sec}, {eta} left")
+    }
+
     /// Shows how much is done.
     pub(crate) fn show(&self, done: usize, total: usize) {
+        // What was done before the first look says nothing of the pace.
+        let first = self.0.length() == Some(0);
         self.0.set_length(total as u64);
         self.0.set_position(done as u64);
+        if first {
+            self.0.reset_eta();
+        }
     }
 
     /// Leaves the full bar.

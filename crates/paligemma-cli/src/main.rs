@@ -7,6 +7,8 @@
 //! paligemma generate a.png b.png --prompt "answer en what changed?"
 //! paligemma detect street.jpg "car ; person" --out boxes.png
 //! paligemma score photo.jpg --prompt "answer en is it day?" --candidate yes --candidate no
+//! paligemma watch clip.mp4 "caption en" --frames 16
+//! paligemma batch photos --prompt "caption en" --out results.jsonl
 //! paligemma convert --model DIR --dtype int8 --out SMALLER
 //! paligemma info --model DIR
 //! paligemma devices
@@ -20,6 +22,7 @@ mod args;
 mod bar;
 mod draw;
 mod error;
+mod film;
 mod model;
 mod output;
 mod session;
@@ -53,7 +56,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // Where the standard error is closed too, only the status is left to speak.
             writeln!(std::io::stderr(), "error: {}", error.line()).ok();
-            ExitCode::FAILURE
+            error.status()
         }
     }
 }

@@ -63,10 +63,19 @@ impl Session {
     pub(crate) fn open(query: Query) -> Result<Self, Error> {
         let read = |path: &PathBuf| open_picture(path).map_err(paligemma::Error::from);
         let pictures = query.pictures.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        Self::open_with(query, |_| Ok(pictures))
+    }
+
+    /// Opens the model before there are pictures, which it may refuse.
+    pub(crate) fn open_with(
+        query: Query,
+        pictures: impl FnOnce(&PaliGemma) -> Result<Vec<RgbImage>, Error>,
+    ) -> Result<Self, Error> {
         let place = query.model.locate()?;
         let start = Instant::now();
         let model = query.model.open(&place)?;
         let load = start.elapsed();
+        let pictures = pictures(&model)?;
         let start = Instant::now();
         let scene = model.encode(&pictures);
         let encode = start.elapsed();

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use paligemma::Options;
 use paligemma::tasks::{OCR_PROMPT, caption_prompt, question_prompt};
 
 use crate::args::{AnswerArgs, ModelArgs};
@@ -103,6 +104,11 @@ fn answer(query: Query, args: &AnswerArgs) -> Result<(), Error> {
         let (answer, timings) = session.answer(options, |_| Ok(()))?;
         return output::json(&wire::Answer::new(&answer, timings));
     }
+    print(&session, options)
+}
+
+/// Prints an answer as it is made.
+pub(super) fn print(session: &Session, options: Options) -> Result<(), Error> {
     let mut begun = false;
     let made = session.answer(options, |piece| {
         begun = true;

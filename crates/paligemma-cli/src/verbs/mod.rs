@@ -1,11 +1,13 @@
 //! The verbs: what each takes, and where it is done.
 
 mod answer;
+mod batch;
 mod convert;
 mod detect;
 mod devices;
 mod info;
 mod score;
+mod watch;
 
 use clap::Subcommand;
 
@@ -28,6 +30,10 @@ pub(crate) enum Verb {
     Detect(detect::Detect),
     /// Say how probable given answers are
     Score(score::Score),
+    /// Answer a prompt about frames of a clip
+    Watch(watch::Watch),
+    /// Answer a prompt about many pictures, with the results in a file
+    Batch(batch::Batch),
     /// Write a model in a smaller format that a CPU computes with, and that opens at once
     Convert(convert::Convert),
     /// Say what a model is: configuration, tensors, size, tokenizer, and what is wrong with it
@@ -46,6 +52,8 @@ impl Verb {
             Self::Generate(verb) => verb.run(),
             Self::Detect(verb) => verb.run(),
             Self::Score(verb) => verb.run(),
+            Self::Watch(verb) => verb.run(),
+            Self::Batch(verb) => verb.run(),
             Self::Convert(verb) => verb.run(),
             Self::Info(verb) => verb.run(),
             Self::Devices(verb) => verb.run(),

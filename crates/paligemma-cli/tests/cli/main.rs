@@ -2,6 +2,7 @@
 
 mod answers;
 mod bad_input;
+mod batch;
 mod checkpoints;
 mod detect;
 #[cfg(feature = "hub")]
@@ -9,3 +10,4 @@ mod hub;
 mod info;
 mod packed;
 mod support;
+mod watch;

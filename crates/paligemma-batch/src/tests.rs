@@ -1,1 +1,0 @@
-//! Jobs with an answerer that needs no model: order, interrupts, bad rows, tables.
