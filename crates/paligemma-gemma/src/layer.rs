@@ -74,7 +74,9 @@ impl<B: NnBackend> Attention<B> {
             None => [key, value],
         };
         let scale = (self.head_dim as f64).sqrt().recip();
-        let mixed: Tensor<B, 4> = attention(query, key, value, pass.masked.clone(), scale);
+        let precision = self.q_proj.precision();
+        let mixed: Tensor<B, 4> =
+            attention(query, key, value, pass.masked.clone(), scale, precision);
         self.o_proj.forward(mixed.reshape([batch as i64, length as i64, -1]))
     }
 }

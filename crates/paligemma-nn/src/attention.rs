@@ -5,10 +5,20 @@ use burn::tensor::{Bool, Tensor};
 use crate::NnBackend;
 use crate::composed::{primitive, tensor};
 
+/// How exactly activations are multiplied with each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// As their type has them.
+    Full,
+    /// Where it is quicker, rounded to bfloat16, with sums in f32.
+    Bf16,
+}
+
 /// `softmax(scale * q k^T) v` per head, scores and softmax in f32.
 ///
 /// Query head `h` reads key-value head `h * K / H`; keys and values are not repeated.
-/// `masked` is true where a query must not attend (see [`crate::PrefixMask`]).
+/// `masked` is true where a query must not attend (see [`crate::PrefixMask`]). With
+/// [`Precision::Bf16`], a device may round the operands of both products to bfloat16.
 ///
 /// # Shapes
 /// - `query`: `[B, L, H, C]`
@@ -21,6 +31,7 @@ pub fn attention<B: NnBackend>(
     value: Tensor<B, 4>,
     masked: Option<Tensor<B, 3, Bool>>,
     scale: f64,
+    precision: Precision,
 ) -> Tensor<B, 4> {
     tensor(B::grouped_attention(
         primitive(query),
@@ -28,5 +39,6 @@ pub fn attention<B: NnBackend>(
         primitive(value),
         masked.map(Tensor::into_primitive),
         scale,
+        precision,
     ))
 }

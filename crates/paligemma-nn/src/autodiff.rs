@@ -8,7 +8,7 @@ use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
 
-use crate::NnBackend;
+use crate::{NnBackend, Precision};
 
 /// Declares one operation: its state, and how the state and the output's gradient become the
 /// gradients of its parents.
@@ -109,9 +109,10 @@ impl<B: NnBackend, C: CheckpointStrategy> NnBackend for Autodiff<B, C> {
         value: Float<Self>,
         masked: Option<BoolTensor<Self>>,
         scale: f64,
+        precision: Precision,
     ) -> Float<Self> {
         let (q, k, v) = (query.primitive.clone(), key.primitive.clone(), value.primitive.clone());
-        let output = B::grouped_attention(q, k, v, masked.clone(), scale);
+        let output = B::grouped_attention(q, k, v, masked.clone(), scale, precision);
         let state = (query.primitive, key.primitive, value.primitive, masked, scale);
         record!(Attention, [query, key, value], state, output)
     }

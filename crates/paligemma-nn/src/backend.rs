@@ -2,8 +2,9 @@
 
 use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor};
 use burn_backend::Backend;
-use paligemma_packed::PackedLayout;
+use paligemma_packed::{Activation, PackedLayout};
 
+use crate::Precision;
 use crate::composed;
 
 /// Gradients of [`NnBackend::grouped_attention`] for queries, keys and values, in their shapes.
@@ -122,6 +123,7 @@ pub trait NnBackend: Backend {
         value: FloatTensor<Self>,
         masked: Option<BoolTensor<Self>>,
         scale: f64,
+        _precision: Precision,
     ) -> FloatTensor<Self> {
         composed::attention::attention::<Self>(query, key, value, masked, scale)
     }
@@ -138,7 +140,7 @@ pub trait NnBackend: Backend {
         composed::attention::attention_backward::<Self>(query, key, value, masked, scale, grad)
     }
 
-    /// `x W^T + bias` with a packed `W`, whose bytes are `packed`. `x` has a gradient, the weight
+    /// `activation(x W^T + bias)` with a packed `W`, whose bytes are `packed`. `x` has a gradient, the weight
     /// has none.
     ///
     /// # Shapes
@@ -148,8 +150,13 @@ pub trait NnBackend: Backend {
         packed: IntTensor<Self>,
         layout: PackedLayout,
         bias: Option<FloatTensor<Self>>,
+        activation: Activation,
     ) -> FloatTensor<Self> {
-        composed::packed::linear::<Self>(x, packed, layout, bias)
+        let output = composed::packed::linear::<Self>(x, packed, layout, bias);
+        match activation {
+            Activation::Identity => output,
+            Activation::TanhGelu => Self::tanh_gelu(output),
+        }
     }
 
     /// Rows of a packed matrix, in f32.

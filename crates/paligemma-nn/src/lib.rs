@@ -32,7 +32,7 @@ mod projection;
 mod rope;
 
 pub use activation::{gated_gelu, gelu};
-pub use attention::attention;
+pub use attention::{Precision, attention};
 pub use backend::{AttentionGradients, NnBackend};
 pub use mask::{PrefixMask, TokenKind};
 pub use norm::{LayerNorm, RmsNorm};

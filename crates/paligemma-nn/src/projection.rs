@@ -3,9 +3,11 @@
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::module::embedding;
 use burn::tensor::{DType, Int, Shape, Tensor, TensorData};
-use paligemma_packed::{PackedFormat, PackedLayout};
+use paligemma_packed::{Activation, PackedFormat, PackedLayout};
 
 use crate::NnBackend;
+use crate::activation::gelu;
+use crate::attention::Precision;
 use crate::composed::{primitive, tensor};
 use crate::parameter::{constant, normal};
 
@@ -70,12 +72,33 @@ impl<B: NnBackend> Projection<B> {
         Self { bias: Some(constant([output], 0.0, device)), ..Self::new(input, output, device) }
     }
 
+    /// How exactly results of this layer are worth being multiplied with each other.
+    pub fn precision(&self) -> Precision {
+        match self.weight {
+            Weight::Dense(_) => Precision::Full,
+            Weight::Packed(_) => Precision::Bf16,
+        }
+    }
+
     /// Projects the last axis.
     ///
     /// # Shapes
     /// - `x`: `[.., in]`
     /// - output: `[.., out]`
     pub fn forward<const R: usize>(&self, x: Tensor<B, R>) -> Tensor<B, R> {
+        self.project(x, Activation::Identity)
+    }
+
+    /// [`crate::gelu`] of what the last axis is projected to.
+    ///
+    /// # Shapes
+    /// - `x`: `[.., in]`
+    /// - output: `[.., out]`
+    pub fn forward_gelu<const R: usize>(&self, x: Tensor<B, R>) -> Tensor<B, R> {
+        self.project(x, Activation::TanhGelu)
+    }
+
+    fn project<const R: usize>(&self, x: Tensor<B, R>, activation: Activation) -> Tensor<B, R> {
         let mut shape = x.shape();
         // One flat product: a batched one would repeat the weight's gradient per row of the batch.
         let rows = x.reshape([-1, shape[R - 1] as i64]);
@@ -83,9 +106,13 @@ impl<B: NnBackend> Projection<B> {
         let output: Tensor<B, 2> = match &self.weight {
             Weight::Dense(weight) => {
                 let output = rows.matmul(weight.val().transpose());
-                match bias {
+                let output = match bias {
                     Some(bias) => output + bias.unsqueeze(),
                     None => output,
+                };
+                match activation {
+                    Activation::Identity => output,
+                    Activation::TanhGelu => gelu(output),
                 }
             }
             Weight::Packed(PackedWeight { bytes, layout }) => tensor(B::packed_linear(
@@ -93,6 +120,7 @@ impl<B: NnBackend> Projection<B> {
                 bytes.val().into_primitive(),
                 *layout,
                 bias.map(primitive),
+                activation,
             )),
         };
         shape[R - 1] = output.dims()[1];

@@ -56,7 +56,7 @@ impl Isa {
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512vl")
                 && is_x86_feature_detected!("avx512vnni");
-            match (avx2, avx2 && avx512, crate::kernels::amx::enable()) {
+            match (avx2, avx2 && avx512, crate::kernels::tiles::enable()) {
                 (_, true, true) => Self::Amx,
                 (_, true, false) => Self::Avx512,
                 (true, false, _) => Self::Avx2,

@@ -8,6 +8,7 @@ use crate::activations::{FloatRows, Int8Rows};
 use crate::isa::Isa;
 use crate::kernels::{self, few};
 use crate::layout::{LANES, MOST_INPUTS, PackedFormat, PackedLayout};
+use crate::math::{tanh_gelu, vectorised};
 use crate::pack::int8_scales;
 
 /// Rows that a vector kernel takes at once. Up to here tiles are no quicker, and vectors keep
@@ -15,6 +16,31 @@ use crate::pack::int8_scales;
 pub(crate) const FEW: usize = 8;
 /// Products of a piece of work that is worth another thread.
 const PIECE: usize = 1 << 18;
+
+/// What becomes of the results of a product.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Activation {
+    /// Nothing.
+    #[default]
+    Identity,
+    /// GELU in its tanh form ([`crate::math::gelu_gate`]).
+    TanhGelu,
+}
+
+impl Activation {
+    /// Applies it to results that are in memory already.
+    fn apply(self, values: &mut [f32]) {
+        const PIECE: usize = 1 << 14;
+        if self == Self::TanhGelu {
+            values.par_chunks_mut(PIECE).for_each(|piece| {
+                vectorised(
+                    #[inline(always)]
+                    || piece.iter_mut().for_each(|value| *value = tanh_gelu(*value)),
+                );
+            });
+        }
+    }
+}
 
 /// The output, written by several threads at different columns.
 #[derive(Clone, Copy)]
@@ -59,7 +85,7 @@ impl Output {
 }
 
 impl PackedLayout {
-    /// `x W^T + bias`, with the best instructions of this machine.
+    /// `activation(x W^T + bias)`, with the best instructions of this machine.
     ///
     /// # Shapes
     /// - `x`: `[rows, inputs]`
@@ -68,8 +94,14 @@ impl PackedLayout {
     ///
     /// # Panics
     /// If `packed` is not of this layout, or the slices do not have these shapes.
-    pub fn linear(&self, packed: &[u8], x: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
-        self.linear_with(Isa::best(), packed, x, bias)
+    pub fn linear(
+        &self,
+        packed: &[u8],
+        x: &[f32],
+        bias: Option<&[f32]>,
+        activation: Activation,
+    ) -> Vec<f32> {
+        self.linear_with(Isa::best(), packed, x, bias, activation)
     }
 
     /// [`PackedLayout::linear`] with the instructions `isa`, or the machine's best if those are
@@ -83,6 +115,7 @@ impl PackedLayout {
         packed: &[u8],
         x: &[f32],
         bias: Option<&[f32]>,
+        activation: Activation,
     ) -> Vec<f32> {
         let rows = x.len() / self.inputs.max(1);
         assert!(self.inputs <= MOST_INPUTS, "sums of so many products may not fit");
@@ -99,11 +132,13 @@ impl PackedLayout {
             bias: padded(bias.unwrap_or(&[]), self.panels() * LANES),
             out: Output::new(&mut out.spare_capacity_mut()[..length], self.outputs),
             rows,
+            activation,
         };
         if length == 0 {
             return out;
         }
-        if isa == Isa::Amx && rows > FEW {
+        let tiles = isa == Isa::Amx && rows > FEW;
+        if tiles {
             kernels::many(&product, x);
         } else {
             product.few(isa, x);
@@ -112,6 +147,9 @@ impl PackedLayout {
         // SAFETY: a product writes every row of every panel.
         unsafe {
             out.set_len(length);
+        }
+        if !tiles {
+            activation.apply(&mut out);
         }
         out
     }
@@ -131,6 +169,8 @@ pub(crate) struct Product<'a> {
     bias: Vec<f32>,
     out: Output,
     pub(crate) rows: usize,
+    /// Applied by tiles as they write; vectors leave it to the end.
+    pub(crate) activation: Activation,
 }
 
 impl Product<'_> {

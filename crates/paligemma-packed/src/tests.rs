@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use crate::{Isa, PackError, PackedFormat, PackedLayout};
+use crate::math::gelu_gate;
+use crate::{Activation, Isa, PackError, PackedFormat, PackedLayout, Rows, TileKeys};
 
 const FORMATS: [PackedFormat; 3] = [PackedFormat::Bf16, PackedFormat::Int8, PackedFormat::Int4];
 
@@ -89,7 +90,13 @@ fn products_equal_the_reference_on_every_instruction_set() {
             // Of two vectors of numbers spread evenly over -1..1, multiplied.
             let length = shape[2] as f64 / 3.0;
             for isa in Isa::all() {
-                let out = case.layout.linear_with(isa, packed.as_ref(), &case.x, Some(&case.bias));
+                let out = case.layout.linear_with(
+                    isa,
+                    packed.as_ref(),
+                    &case.x,
+                    Some(&case.bias),
+                    Activation::Identity,
+                );
                 assert_eq!(out.len(), expected.len());
                 let error = out
                     .iter()
@@ -120,7 +127,9 @@ fn what_is_not_finite_stays_so_in_its_row_and_touches_no_other() {
                 let mut x = case.x.clone();
                 x[200 + 77] = bad;
                 for isa in Isa::all() {
-                    let run = |x: &[f32]| case.layout.linear_with(isa, packed.as_ref(), x, None);
+                    let run = |x: &[f32]| {
+                        case.layout.linear_with(isa, packed.as_ref(), x, None, Activation::Identity)
+                    };
                     let (clean, out) = (run(&case.x), run(&x));
                     assert!(out[50..100].iter().all(|value| !value.is_finite()), "{format} {isa}");
                     assert_eq!((&out[..50], &out[100..]), (&clean[..50], &clean[100..]));
@@ -148,7 +157,9 @@ fn instruction_sets_agree_on_few_rows() {
     for format in FORMATS {
         let case = Case::new(format, [5, 70, 900]);
         let packed = case.pack();
-        let run = |isa| case.layout.linear_with(isa, packed.as_ref(), &case.x, None);
+        let run = |isa| {
+            case.layout.linear_with(isa, packed.as_ref(), &case.x, None, Activation::Identity)
+        };
         let plain = run(Isa::Plain);
         for isa in Isa::all() {
             for (a, b) in run(isa).iter().zip(&plain) {
@@ -186,9 +197,14 @@ fn a_row_is_the_same_alone_and_in_a_batch_of_few() {
     for format in FORMATS {
         let case = Case::new(format, [8, 100, 320]);
         let packed = case.pack();
-        let batch = case.layout.linear(packed.as_ref(), &case.x, None);
+        let batch = case.layout.linear(packed.as_ref(), &case.x, None, Activation::Identity);
         for row in 0..8 {
-            let alone = case.layout.linear(packed.as_ref(), &case.x[row * 320..][..320], None);
+            let alone = case.layout.linear(
+                packed.as_ref(),
+                &case.x[row * 320..][..320],
+                None,
+                Activation::Identity,
+            );
             assert_eq!(alone, batch[row * 100..][..100], "{format} row {row}");
         }
     }
@@ -202,7 +218,9 @@ fn results_do_not_depend_on_threads() {
             let packed = case.pack();
             let run = |threads| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                pool.install(|| case.layout.linear(packed.as_ref(), &case.x, None))
+                pool.install(|| {
+                    case.layout.linear(packed.as_ref(), &case.x, None, Activation::Identity)
+                })
             };
             assert_eq!(run(1), run(5), "{format}, {rows} rows");
         }
@@ -235,6 +253,85 @@ proptest! {
         for output in 0..outputs {
             layout.row(packed.as_ref(), output, &mut row);
             prop_assert!(row.iter().all(|value| (value - output as f32).abs() <= 0.01 * output as f32));
+        }
+    }
+}
+
+#[test]
+fn an_activation_is_that_of_the_plain_results() {
+    for shape in [[3, 40, 70], [40, 40, 70]] {
+        for format in FORMATS {
+            let case = Case::new(format, shape);
+            let packed = case.pack();
+            for isa in Isa::all() {
+                let run = |activation| {
+                    let bias = Some(case.bias.as_slice());
+                    case.layout.linear_with(isa, packed.as_ref(), &case.x, bias, activation)
+                };
+                let plain = run(Activation::Identity);
+                for (gelu, plain) in run(Activation::TanhGelu).into_iter().zip(plain) {
+                    let expected = plain * gelu_gate(plain);
+                    // The same formula in other instructions.
+                    assert!((gelu - expected).abs() <= 4e-7 * expected.abs().max(1.0));
+                }
+            }
+        }
+    }
+}
+
+/// Attention in f64, of a row to all keys.
+fn attend(query: &[f32], [key, value]: [&[f32]; 2], masked: Option<&[u8]>, scale: f32) -> Vec<f64> {
+    let width = query.len();
+    let dot = |key: &[f32]| -> f64 {
+        query.iter().zip(key).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+    };
+    let score = |(i, key): (usize, &[f32])| match masked {
+        Some(masked) if masked[i] != 0 => f64::from(f32::MIN / 2.0),
+        _ => dot(key) * f64::from(scale),
+    };
+    let scores: Vec<f64> = key.chunks_exact(width).enumerate().map(score).collect();
+    let highest = scores.iter().copied().fold(f64::MIN, f64::max);
+    let weights: Vec<f64> = scores.iter().map(|score| (score - highest).exp()).collect();
+    let total: f64 = weights.iter().sum();
+    let mut out = vec![0.0; width];
+    for (weight, value) in weights.iter().zip(value.chunks_exact(width)) {
+        out.iter_mut().zip(value).for_each(|(out, v)| *out += weight / total * f64::from(*v));
+    }
+    out
+}
+
+#[test]
+fn attention_on_tiles_is_that_of_sums_in_f64() {
+    for (case, [queries, count, width]) in
+        [[9, 9, 8], [33, 16, 72], [64, 77, 40], [40, 256, 72], [31, 270, 256]].iter().enumerate()
+    {
+        let noise = |seed, rows: usize| noise(seed + 10 * case as u64, rows * width);
+        let (query, key, value) = (noise(1, *queries), noise(2, *count), noise(3, *count));
+        // Every query attends to some keys, except the second, which attends to none.
+        let masks = (0..queries * count)
+            .map(|i| u8::from(i / count == 1 || (i * 7919 / 13).is_multiple_of(3)))
+            .collect::<Vec<_>>();
+        let rows = |values, count| Rows { values, stride: *width, count };
+        let keys = TileKeys::new(rows(&key, *count), rows(&value, *count), *width, *queries);
+        let Some(keys) = keys else {
+            assert!(Isa::best() < Isa::Amx, "a machine with tiles uses them");
+            return;
+        };
+        for masked in [None, Some(masks.as_slice())] {
+            let mut seen = 0;
+            keys.attend(rows(&query, *queries), masked, 0.25, |row, out| {
+                let query = &query[row * width..][..*width];
+                let masked = masked.map(|masked| &masked[row * count..][..*count]);
+                let expected = attend(query, [&key, &value], masked, 0.25);
+                for (out, expected) in out.iter().zip(&expected) {
+                    // Values below 1, weights and values rounded to eight bits: half a unit each.
+                    let error = (f64::from(*out) - expected).abs();
+                    assert!(error < 4e-3, "query {row} of {queries} is off by {error}");
+                }
+                assert_eq!((row, out.len()), (seen, *width));
+                seen += 1;
+            });
+            assert_eq!(seen, *queries);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use paligemma_nn::{LayerNorm, NnBackend, Pack, PackedFormat, Projection, attention, gelu};
+use paligemma_nn::{LayerNorm, NnBackend, Pack, PackedFormat, Projection, attention};
 
 use crate::SiglipConfig;
 
@@ -57,7 +57,7 @@ impl<B: NnBackend> Attention<B> {
         let key = split(self.k_proj.forward(x.clone()));
         let value = split(self.v_proj.forward(x));
         let scale = (head_dim as f64).sqrt().recip();
-        let mixed = attention(query, key, value, None, scale);
+        let mixed = attention(query, key, value, None, scale, self.q_proj.precision());
         self.out_proj.forward(mixed.reshape([batch, patches, width]))
     }
 }
@@ -77,7 +77,7 @@ impl<B: NnBackend> Mlp<B> {
     /// - `x`: `[B, N, D]`
     /// - output: `[B, N, D]`
     pub fn forward(&self, x: Tensor<B, 3>) -> Tensor<B, 3> {
-        self.fc2.forward(gelu(self.fc1.forward(x)))
+        self.fc2.forward(self.fc1.forward_gelu(x))
     }
 }
 

@@ -3,12 +3,9 @@
 use burn::tensor::Tensor;
 use burn::tensor::ops::FloatTensor;
 use burn_backend::Backend;
+use paligemma_packed::math::{GELU_CUBIC, GELU_SCALE};
 
 use super::{cast, primitive, tensor, upcast};
-
-/// `sqrt(2 / pi)` and the cubic coefficient of the tanh form.
-pub(crate) const GELU_SCALE: f64 = 0.797_884_560_802_865_4;
-pub(crate) const GELU_CUBIC: f64 = 0.044_715;
 
 /// `0.5 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)))`, so that `gelu(x) = x * gate(x)`.
 fn gate<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {

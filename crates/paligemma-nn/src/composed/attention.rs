@@ -5,13 +5,10 @@
 use burn::tensor::ops::{BoolTensor, FloatTensor};
 use burn::tensor::{Bool, DType, Tensor, activation::softmax};
 use burn_backend::Backend;
+use paligemma_packed::math::MASKED_SCORE;
 
 use super::{cast, primitive, tensor, upcast};
 use crate::AttentionGradients;
-
-/// What a masked score becomes: finite, so that a row with nothing to attend to stays finite
-/// (big_vision `models/ppp/gemma.py`, `big_neg`).
-pub(crate) const MASKED_SCORE: f32 = -2.381_976_4e38;
 
 /// `[B, L, H, C]` to `[B, K, G * L, C]`, where `H = K * G`.
 fn fold<B: Backend>(x: Tensor<B, 4>, groups: usize) -> Tensor<B, 4> {

@@ -1,20 +1,13 @@
 //! GELU and gated GELU in one pass, forward and backward.
 
 use burn_flex::FlexTensor;
+use paligemma_packed::math::{GELU_CUBIC, GELU_SCALE, gelu_gate, tanh_gelu};
 
-use super::vector::{NEGLIGIBLE, fill_rows, sigmoid};
+use super::vector::fill_rows;
 use super::{Float, Values, output};
 
-const SCALE: f32 = crate::composed::activation::GELU_SCALE as f32;
-const CUBIC: f32 = crate::composed::activation::GELU_CUBIC as f32;
-
-/// `0.5 (1 + tanh(u)) = sigmoid(2 u)`: the factor of `x` in GELU. Where it is negligible it is
-/// nothing, as it is where `tanh` is rounded to -1.
-#[inline(always)]
-fn gate(x: f32) -> f32 {
-    let twice = 2.0 * SCALE * x * (1.0 + CUBIC * x * x);
-    if twice < NEGLIGIBLE { 0.0 } else { sigmoid(twice) }
-}
+const SCALE: f32 = GELU_SCALE as f32;
+const CUBIC: f32 = GELU_CUBIC as f32;
 
 /// The derivative of `x * gate(x)`.
 #[inline(always)]
@@ -47,7 +40,7 @@ pub(super) fn gelu(x: Float) -> Float {
         x.clone(),
         x,
         #[inline(always)]
-        |x, _| x * gate(x),
+        |x, _| tanh_gelu(x),
     )
 }
 
@@ -56,7 +49,7 @@ pub(super) fn gelu_backward(x: Float, grad: Float) -> Float {
         x,
         grad,
         #[inline(always)]
-        |x, grad| grad * slope(x, gate(x)),
+        |x, grad| grad * slope(x, gelu_gate(x)),
     )
 }
 
@@ -65,7 +58,7 @@ pub(super) fn gated_gelu(x: Float, up: Float) -> Float {
         x,
         up,
         #[inline(always)]
-        |x, up| x * gate(x) * up,
+        |x, up| tanh_gelu(x) * up,
     )
 }
 
@@ -82,7 +75,7 @@ pub(super) fn gated_gelu_backward(x: Float, up: Float, grad: Float) -> [Float; 2
             let range = first..first + chunk.len();
             let operands = x[range.clone()].iter().zip(&up[range.clone()]).zip(&grad[range]);
             for (value, ((&x, &up), &grad)) in chunk.iter_mut().zip(operands) {
-                *value = slope(x, gate(x)) * up * grad;
+                *value = slope(x, gelu_gate(x)) * up * grad;
             }
         },
     );
@@ -96,7 +89,7 @@ pub(super) fn gated_gelu_backward(x: Float, up: Float, grad: Float) -> [Float; 2
             for (value, (&x, &grad)) in
                 chunk.iter_mut().zip(x[range.clone()].iter().zip(&grad[range]))
             {
-                *value = x * gate(x) * grad;
+                *value = tanh_gelu(x) * grad;
             }
         },
     );

@@ -3,12 +3,13 @@
 use burn::tensor::ops::BoolTensor;
 use burn::tensor::{DType, Shape};
 use burn_flex::{Flex, FlexTensor};
+use paligemma_packed::math::{MASKED_SCORE, exp_or_zero, vectorised};
+use paligemma_packed::{Rows, TileKeys};
 use rayon::prelude::*;
 
-use super::vector::{NEGLIGIBLE, dot, exp, vectorised};
+use super::vector::dot;
 use super::{Float, Values, output};
-use crate::AttentionGradients;
-use crate::composed::attention::MASKED_SCORE;
+use crate::{AttentionGradients, Precision};
 
 /// A matrix inside a larger buffer.
 #[derive(Clone, Copy)]
@@ -18,7 +19,12 @@ struct Matrix<'a> {
     column: usize,
 }
 
-impl Matrix<'_> {
+impl<'a> Matrix<'a> {
+    /// The first rows of it, whose channels lie together.
+    fn rows(self, count: usize) -> Rows<'a> {
+        Rows { values: self.values, stride: self.row, count }
+    }
+
     fn transposed(self) -> Self {
         Self { row: self.column, column: self.row, ..self }
     }
@@ -37,6 +43,18 @@ unsafe impl Send for Target {}
 #[expect(unsafe_code, reason = "tasks write disjoint heads of one allocation")]
 // SAFETY: as above; the pointer is only written through by the task that owns the head.
 unsafe impl Sync for Target {}
+
+impl Target {
+    /// Writes a row of a head.
+    fn write(self, row: usize, values: &[f32]) {
+        let at = self.start.wrapping_add(row * self.row);
+        #[expect(unsafe_code, reason = "tasks write disjoint heads of one allocation")]
+        // SAFETY: the row is one of the head's, which has room for its channels.
+        unsafe {
+            std::ptr::copy_nonoverlapping(values.as_ptr(), at, values.len());
+        }
+    }
+}
 
 /// `target (+)= a b` on the calling thread, `[m, k] x [k, n]`.
 fn multiply([m, n, k]: [usize; 3], a: Matrix<'_>, b: Matrix<'_>, target: Target, add: bool) {
@@ -126,15 +144,40 @@ impl Problem {
         head * self.kv_heads / self.heads
     }
 
+    /// The mask of a batch row, `[L, S]`.
+    fn masked(&self, row: usize) -> Option<&[u8]> {
+        let masked = self.masked.as_ref()?;
+        let rows = self.length * self.keys;
+        Some(&masked.storage::<u8>()[masked.layout().start_offset() + row * rows..][..rows])
+    }
+
+    /// Attention on matrix tiles, if the machine has them and there is enough to do.
+    fn on_tiles(&self, [query, key, value]: [&Heads; 3], all: Target) -> bool {
+        let (length, width) = (self.length, self.width);
+        let tiles = |task: usize| {
+            let (row, head) = (task / self.kv_heads, task % self.kv_heads);
+            let key = key.head(row, head).rows(self.keys);
+            TileKeys::new(key, value.head(row, head).rows(self.keys), width, length)
+        };
+        let tiles: Option<Vec<_>> =
+            (0..self.batch * self.kv_heads).into_par_iter().map(tiles).collect();
+        let Some(tiles) = tiles else { return false };
+        (0..self.batch * self.heads).into_par_iter().for_each(|task| {
+            let (row, head) = (task / self.heads, task % self.heads);
+            let target = self.head_target(all, length, row, head);
+            let query = query.head(row, head).rows(length);
+            let keys = &tiles[row * self.kv_heads + self.kv_head(head)];
+            keys.attend(query, self.masked(row), self.scale, |i, values| target.write(i, values));
+        });
+        true
+    }
+
     /// Softmax probabilities of one head `[L, S]`, or of several at one position, into `scores`.
     fn probabilities(&self, row: usize, query: Matrix<'_>, key: Matrix<'_>, scores: &mut [f32]) {
         let target = Target { start: scores.as_mut_ptr(), row: self.keys };
         let rows = scores.len() / self.keys;
         multiply([rows, self.keys, self.width], query, key.transposed(), target, false);
-        let masked = self.masked.as_ref().map(|masked| {
-            let rows = self.length * self.keys;
-            &masked.storage::<u8>()[masked.layout().start_offset() + row * rows..][..rows]
-        });
+        let masked = self.masked(row);
         vectorised(
             #[inline(always)]
             || {
@@ -175,8 +218,7 @@ fn softmax(scores: &mut [f32]) {
     }
     let highest = lanes.into_iter().fold(f32::NEG_INFINITY, f32::max);
     for score in scores.iter_mut() {
-        let below = *score - highest;
-        *score = if below < NEGLIGIBLE { 0.0 } else { exp(below) };
+        *score = exp_or_zero(*score - highest);
     }
     let factor = super::vector::sum(scores).recip();
     for score in scores.iter_mut() {
@@ -190,6 +232,7 @@ pub(super) fn attention(
     value: Float,
     masked: Option<BoolTensor<Flex>>,
     scale: f32,
+    precision: Precision,
 ) -> Float {
     let dtype = query.dtype();
     let (query, key, value) = (Heads::new(query), Heads::new(key), Heads::new(value));
@@ -198,6 +241,10 @@ pub(super) fn attention(
     let Problem { batch, length, heads, width, keys, kv_heads, .. } = problem;
     let mut values = vec![0.0; batch * length * heads * width];
     let all = problem.target(&mut values, heads);
+    let shape = Shape::from([batch, length, heads, width]);
+    if precision == Precision::Bf16 && problem.on_tiles([&query, &key, &value], all) {
+        return output(values, shape, dtype);
+    }
     // At one position, heads that share keys are the rows of one product: each key is read once.
     let together = if length == 1 { heads / kv_heads } else { 1 };
     let rows = length * together;
@@ -214,7 +261,7 @@ pub(super) fn attention(
         let weights = Matrix { values: scores, row: keys, column: 1 };
         multiply([rows, width, keys], weights, value.head(row, kv_head), target, false);
     });
-    output(values, Shape::from([batch, length, heads, width]), dtype)
+    output(values, shape, dtype)
 }
 
 /// Gradients for query, key and value from `[query, key, value, output gradient]`.

@@ -18,9 +18,9 @@ use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor};
 use burn::tensor::{DType, FloatDType, Shape};
 use burn_backend::ops::FloatTensorOps;
 use burn_flex::{Flex, FlexTensor};
-use paligemma_packed::PackedLayout;
+use paligemma_packed::{Activation, PackedLayout};
 
-use crate::{AttentionGradients, NnBackend};
+use crate::{AttentionGradients, NnBackend, Precision};
 
 type Float = FloatTensor<Flex>;
 
@@ -92,8 +92,9 @@ impl NnBackend for Flex {
         value: Float,
         masked: Option<BoolTensor<Self>>,
         scale: f64,
+        precision: Precision,
     ) -> Float {
-        attention::attention(query, key, value, masked, scale as f32)
+        attention::attention(query, key, value, masked, scale as f32, precision)
     }
 
     fn grouped_attention_backward(
@@ -112,8 +113,9 @@ impl NnBackend for Flex {
         packed: IntTensor<Self>,
         layout: PackedLayout,
         bias: Option<Float>,
+        activation: Activation,
     ) -> Float {
-        packed::linear(x, &packed, layout, bias)
+        packed::linear(x, &packed, layout, bias, activation)
     }
 
     fn packed_rows(packed: IntTensor<Self>, layout: PackedLayout, ids: IntTensor<Self>) -> Float {

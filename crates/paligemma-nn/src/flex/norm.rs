@@ -1,9 +1,10 @@
 //! Root-mean-square norm and layer norm in one pass per row, forward and backward.
 
 use burn_flex::FlexTensor;
+use paligemma_packed::math::vectorised;
 use rayon::prelude::*;
 
-use super::vector::{dot, fill_rows, rows_per_piece, sum, vectorised};
+use super::vector::{dot, fill_rows, rows_per_piece, sum};
 use super::{Float, Values, output};
 
 /// Mean (0 for the root-mean-square norm) and inverse deviation of a row.

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Shape, TensorData};
 use burn_flex::FlexTensor;
-use paligemma_packed::PackedLayout;
+use paligemma_packed::{Activation, PackedLayout};
 
 use super::{Float, Values, output};
 use crate::composed::packed::{indices, unpack};
@@ -17,11 +17,13 @@ pub(super) fn linear(
     packed: &FlexTensor,
     layout: PackedLayout,
     bias: Option<Float>,
+    activation: Activation,
 ) -> Float {
     let (rows, dtype) = (x.layout().shape()[0], x.dtype());
     let x = Values::new(x);
     let bias = bias.map(Values::new);
-    let values = layout.linear(bytes(packed), x.get(), bias.as_ref().map(Values::get));
+    let bias = bias.as_ref().map(Values::get);
+    let values = layout.linear(bytes(packed), x.get(), bias, activation);
     output(values, Shape::from([rows, layout.outputs]), dtype)
 }
 

@@ -3,10 +3,10 @@
 use burn::tensor::{Bool, DType, Distribution, Int, Tensor, TensorData, Tolerance};
 use burn_autodiff::Autodiff;
 use burn_flex::{Flex, FlexDevice};
-use paligemma_packed::{PackedFormat, PackedLayout};
+use paligemma_packed::{Activation, PackedFormat, PackedLayout};
 
 use crate::composed::{self, primitive, tensor};
-use crate::{NnBackend, gated_gelu, gelu};
+use crate::{NnBackend, Precision, gated_gelu, gelu};
 
 type Grad = Autodiff<Flex>;
 
@@ -107,11 +107,37 @@ fn attention_matches() {
         let operands =
             || (primitive(query.clone()), primitive(key.clone()), primitive(value.clone()));
         let (a, b, c) = operands();
-        let fused = tensor::<Grad, 4>(Grad::grouped_attention(a, b, c, masked.clone(), 0.4));
+        let fused = tensor::<Grad, 4>(Grad::grouped_attention(
+            a,
+            b,
+            c,
+            masked.clone(),
+            0.4,
+            Precision::Full,
+        ));
         let (a, b, c) = operands();
         let composed =
             tensor::<Grad, 4>(composed::attention::attention::<Grad>(a, b, c, masked, 0.4));
         same(&[&query, &key, &value], &[], fused, composed);
+    }
+}
+
+#[test]
+fn attention_in_bfloat16_is_near() {
+    for (heads, kv_heads) in [(4, 1), (3, 3)] {
+        let (batch, length, keys, width) = (2, 21, 37, 24);
+        let query = random([batch, length, heads, width]).detach();
+        let key = random([batch, keys, kv_heads, width]).detach();
+        let value = random([batch, keys, kv_heads, width]).detach();
+        let masked: Tensor<Grad, 3, Bool> = random([batch, length, keys]).detach().lower_elem(-0.5);
+        let attend = |precision| {
+            let masked = Some(masked.clone());
+            crate::attention(query.clone(), key.clone(), value.clone(), masked, 0.2, precision)
+        };
+        // Eight bits of queries, keys, weights and values that are at most about 4.
+        let tolerance = Tolerance::<f32>::absolute(2e-2);
+        let (near, exact) = (attend(Precision::Bf16), attend(Precision::Full));
+        near.into_data().assert_approx_eq::<f32>(&exact.into_data(), tolerance);
     }
 }
 
@@ -122,7 +148,7 @@ fn attention_reads_keys_in_place() {
     let view = buffer.clone().slice([0..1, 3..9]);
     let copy = Tensor::<Grad, 4>::from_data(view.to_data(), &FlexDevice);
     let attend = |keys: Tensor<Grad, 4>| {
-        crate::attention(query.clone(), keys.clone(), keys, None, 0.4).into_data()
+        crate::attention(query.clone(), keys.clone(), keys, None, 0.4, Precision::Full).into_data()
     };
     assert_eq!(attend(view), attend(copy));
 }
@@ -157,6 +183,7 @@ fn packed_products_match() {
                 packed(),
                 layout,
                 Some(primitive(offset.clone())),
+                Activation::Identity,
             );
             let composed = composed::packed::linear::<Flex>(
                 primitive(input),
@@ -166,12 +193,29 @@ fn packed_products_match() {
             );
             let (fused, composed) = (tensor::<Flex, 2>(fused), tensor::<Flex, 2>(composed));
             let most = composed.clone().abs().max().into_scalar();
-            let error = (fused - composed.clone()).abs().max().into_scalar();
+            let error = (fused.clone() - composed.clone()).abs().max().into_scalar();
             assert!(error <= ROUNDED * most, "{layout:?}, {rows} rows: {error} of {most}");
 
+            let activated = Flex::packed_linear(
+                primitive(x.clone().inner()),
+                packed(),
+                layout,
+                Some(primitive(bias.clone().inner())),
+                Activation::TanhGelu,
+            );
+            let expected = Flex::tanh_gelu(primitive(fused.clone()));
+            let tolerance = Tolerance::<f32>::absolute(1e-5).set_relative(1e-5);
+            let data = |output| tensor::<Flex, 2>(output).into_data();
+            data(activated).assert_approx_eq::<f32>(&data(expected), tolerance);
+
             // Under differentiation the weight is a constant, unpacked.
-            let recorded =
-                Grad::packed_linear(primitive(x.clone()), packed(), layout, Some(primitive(bias)));
+            let recorded = Grad::packed_linear(
+                primitive(x.clone()),
+                packed(),
+                layout,
+                Some(primitive(bias)),
+                Activation::Identity,
+            );
             let recorded = tensor::<Grad, 2>(recorded);
             assert_eq!(recorded.to_data(), composed.into_data());
             let unpacked = composed::packed::unpack(

@@ -1,4 +1,4 @@
-//! Many rows, on matrix tiles (AMX): 16 x 16 results a step from 64 bytes of each operand's rows.
+//! Products with many rows, on matrix tiles.
 //!
 //! Tiles of activations are laid out once per product. A thread takes eight pairs of panels at a
 //! time; rows and input channels are cut so that what it reads again stays near: two panels of 1024
@@ -7,19 +7,18 @@
 #![expect(unsafe_code, reason = "instructions of the machine")]
 #![allow(clippy::wildcard_imports, reason = "the vendor's names, known by their beginning")]
 
-use std::arch::asm;
 use std::arch::x86_64::*;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::tiles::{Kind, Line, Operands, ROWS, Sums, TileSession, ZEROS, multiply, round, words};
 use crate::activations::quantize;
 use crate::layout::{GROUP, INT4_BLOCK, LANES, PackedFormat, STEP};
-use crate::pack::{int4_scale, int8_scales, round_to_bf16};
-use crate::product::Product;
+use crate::math::tanh_gelu;
+use crate::pack::{int4_scale, int8_scales};
+use crate::product::{Activation, Product};
 
-/// Rows of a tile; each has 64 bytes.
-const ROWS: usize = 16;
 /// Pairs of tiles of rows that are multiplied with what is in the cache.
 const BANDS: usize = 9;
 /// Tiles along the input channels that are multiplied with what is in the cache.
@@ -28,53 +27,6 @@ const STEPS: usize = 16;
 const PAIRS: usize = 8;
 /// Pieces of work for each thread, at least, so that none waits long for the last.
 const PIECES: usize = 4;
-
-/// 64 bytes: a row of a tile.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([u8; 64]);
-
-const ZEROS: Line = Line([0; 64]);
-
-/// Sums of a tile, `[16 rows][16 columns]`.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Sums([[u32; LANES]; ROWS]);
-
-/// Which of the machine's products of tiles.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Int8,
-    Bf16,
-}
-
-/// Asks whether the machine has tiles, and the system for their registers.
-pub(crate) fn enable() -> bool {
-    const BF16: u32 = 1 << 22;
-    const TILES: u32 = 1 << 24;
-    const INT8: u32 = 1 << 25;
-    let there = __cpuid(0).eax >= 7 && {
-        let features = __cpuid_count(7, 0).edx;
-        [BF16, TILES, INT8].iter().all(|bit| features & bit != 0)
-    };
-    there && permitted()
-}
-
-/// Linux hands the tile registers out only to processes that ask for them.
-#[cfg(target_os = "linux")]
-fn permitted() -> bool {
-    const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
-    const XFEATURE_XTILEDATA: libc::c_long = 18;
-    // SAFETY: the call takes two numbers and changes nothing but this process's permission.
-    let answer =
-        unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) };
-    answer == 0
-}
-
-#[cfg(not(target_os = "linux"))]
-fn permitted() -> bool {
-    false
-}
 
 /// Activations as left-hand tiles, `[rows / 16][depth / step][16]` lines; missing rows are zeros.
 struct Tiles {
@@ -114,122 +66,13 @@ impl Tiles {
 fn band(kind: Kind, x: &[f32], inputs: usize, lines: &mut [Line], scales: &mut [f32]) {
     let mut scratch = vec![ZEROS; lines.len() / ROWS];
     for (row, x) in x.chunks_exact(inputs).enumerate() {
-        let bytes: &mut [u8] = bytemuck::cast_slice_mut(raw(&mut scratch));
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(words(&mut scratch));
         match kind {
             Kind::Int8 => scales[row] = quantize(x, bytemuck::cast_slice_mut(bytes)),
             Kind::Bf16 => round(x, bytemuck::cast_slice_mut(bytes)),
         }
         for (line, tile) in scratch.iter().zip(lines.chunks_exact_mut(ROWS)) {
             tile[row] = *line;
-        }
-    }
-}
-
-/// The bytes of lines.
-fn raw(lines: &mut [Line]) -> &mut [[u8; 64]] {
-    // SAFETY: a line is 64 bytes and nothing else.
-    unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len()) }
-}
-
-/// To the nearest bfloat16; what is not a number stays none.
-#[inline(always)]
-fn round(x: &[f32], out: &mut [u16]) {
-    for (value, out) in x.iter().zip(out) {
-        *out = if value.is_nan() { 0x7FC0 } else { round_to_bf16(*value) as u16 };
-    }
-}
-
-/// Sets this thread's tiles to 16 rows of 64 bytes each, and lets go of them at the end.
-struct TileSession;
-
-impl TileSession {
-    fn new() -> Self {
-        let mut configuration = ZEROS;
-        configuration.0[0] = 1;
-        for tile in 0..8 {
-            configuration.0[16 + 2 * tile] = 64;
-            configuration.0[48 + tile] = ROWS as u8;
-        }
-        // SAFETY: the machine has tiles and the system has granted them; the configuration is the
-        // documented one.
-        unsafe {
-            asm!("ldtilecfg [{}]", in(reg) &raw const configuration, options(nostack, readonly));
-        }
-        Self
-    }
-}
-
-impl Drop for TileSession {
-    fn drop(&mut self) {
-        // SAFETY: see above.
-        unsafe { asm!("tilerelease", options(nostack, nomem)) }
-    }
-}
-
-/// Two bands of rows and two panels, from some tile along the input channels on.
-struct Operands {
-    rows: [*const Line; 2],
-    panels: [*const u8; 2],
-    /// How many tiles of 1024 bytes each has.
-    steps: usize,
-    /// Where what comes next lies: 256 bytes of it are fetched at each step.
-    next: *const u8,
-}
-
-/// Adds the products of the operands to four tiles of sums.
-///
-/// # Safety
-/// The operands are as long as they say; a [`TileSession`] is open on this thread.
-unsafe fn multiply(kind: Kind, operands: &Operands, sums: &mut [Sums; 4]) {
-    macro_rules! multiply {
-        ($product:literal) => {
-            asm!(
-                "tileloadd tmm0, [{sums} + {stride}]",
-                "tileloadd tmm1, [{sums} + {stride} + 1024]",
-                "tileloadd tmm2, [{sums} + {stride} + 2048]",
-                "tileloadd tmm3, [{sums} + {stride} + 3072]",
-                "2:",
-                "prefetcht1 [{next}]",
-                "prefetcht1 [{next} + 64]",
-                "prefetcht1 [{next} + 128]",
-                "prefetcht1 [{next} + 192]",
-                "tileloadd tmm4, [{a} + {stride}]",
-                "tileloadd tmm6, [{c} + {stride}]",
-                "tileloadd tmm5, [{b} + {stride}]",
-                "tileloadd tmm7, [{d} + {stride}]",
-                concat!($product, " tmm0, tmm4, tmm6"),
-                concat!($product, " tmm1, tmm4, tmm7"),
-                concat!($product, " tmm2, tmm5, tmm6"),
-                concat!($product, " tmm3, tmm5, tmm7"),
-                "add {a}, 1024",
-                "add {b}, 1024",
-                "add {c}, 1024",
-                "add {d}, 1024",
-                "add {next}, 256",
-                "dec {steps}",
-                "jnz 2b",
-                "tilestored [{sums} + {stride}], tmm0",
-                "tilestored [{sums} + {stride} + 1024], tmm1",
-                "tilestored [{sums} + {stride} + 2048], tmm2",
-                "tilestored [{sums} + {stride} + 3072], tmm3",
-                a = inout(reg) operands.rows[0] => _,
-                b = inout(reg) operands.rows[1] => _,
-                c = inout(reg) operands.panels[0] => _,
-                d = inout(reg) operands.panels[1] => _,
-                steps = inout(reg) operands.steps => _,
-                next = inout(reg) operands.next => _,
-                sums = in(reg) sums.as_mut_ptr(),
-                stride = in(reg) 64_usize,
-                options(nostack),
-            )
-        };
-    }
-    // SAFETY: the caller's; the sums are four tiles one after the other; fetching ahead touches no
-    // memory, whatever the address. The compiler knows no use for tile registers.
-    unsafe {
-        match kind {
-            Kind::Int8 => multiply!("tdpbssd"),
-            Kind::Bf16 => multiply!("tdpbf16ps"),
         }
     }
 }
@@ -279,7 +122,7 @@ impl Block<'_> {
     fn run(&self, all: Range<usize>, scratch: &mut Scratch) {
         let pairs = all.len().div_ceil(2);
         scratch.sums.clear();
-        scratch.sums.resize(pairs * self.bands, [Sums([[0; LANES]; ROWS]); 4]);
+        scratch.sums.resize(pairs * self.bands, [Sums::ZEROS; 4]);
         // Few rows stay near whole, and panels are then best read from end to end.
         let most = if self.bands <= 2 { self.tiles.steps } else { STEPS };
         for step in (0..self.tiles.steps).step_by(most) {
@@ -304,13 +147,8 @@ impl Block<'_> {
         for (index, sums) in scratch.sums.iter().enumerate() {
             let left = all.start + 2 * (index / self.bands);
             let row = (self.first + index % self.bands) * 2 * ROWS;
-            for (tile, sums) in sums.iter().enumerate() {
-                let panel = left + tile % 2;
-                if panel < all.end {
-                    // SAFETY: machines with tiles have these vectors.
-                    unsafe { self.write(sums, row + tile / 2 * ROWS, panel) };
-                }
-            }
+            // SAFETY: machines with tiles have these vectors.
+            unsafe { self.write(sums, row, left, (all.end - left).min(2)) };
         }
     }
 
@@ -346,29 +184,42 @@ impl Block<'_> {
         panels.map(|panel| product.panel(panel)[step * 1024..(step + steps) * 1024].as_ptr())
     }
 
-    /// Scales a tile's sums, adds the bias and writes the rows that there are.
-    #[target_feature(enable = "avx512f")]
-    fn write(&self, sums: &Sums, first: usize, panel: usize) {
-        let rows = self.product.rows.saturating_sub(first).min(ROWS);
+    /// Scales the sums of two bands by one or two panels, adds the bias, applies the activation and
+    /// writes the rows that there are, a row of all panels at a time.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    fn write(&self, sums: &[Sums; 4], first: usize, left: usize, panels: usize) {
+        let product = self.product;
         let units = self.tiles.scales.as_deref();
-        let scales = units.map(|_| int8_scales(self.product.panel(panel)));
-        for (row, sums) in sums.0.iter().take(rows).enumerate() {
-            let (place, bias, count) = self.product.place(first + row, panel);
-            // SAFETY: sums, scales and bias are sixteen numbers each; `count` numbers from `place`
-            // on are this thread's to write.
-            unsafe {
-                let bias = _mm512_loadu_ps(bias.as_ptr());
-                let values = match (units, &scales) {
-                    (Some(units), Some(scales)) => {
-                        let sums = _mm512_cvtepi32_ps(_mm512_loadu_si512(sums.as_ptr().cast()));
-                        let unit = _mm512_set1_ps(units[first + row]);
-                        let scales = _mm512_mul_ps(_mm512_loadu_ps(scales.as_ptr()), unit);
-                        _mm512_add_ps(_mm512_mul_ps(sums, scales), bias)
+        let scales = [0, 1].map(|i| match units {
+            Some(_) => int8_scales(product.panel(left + i.min(panels - 1))),
+            None => [1.0; LANES],
+        });
+        let rows = product.rows.saturating_sub(first).min(2 * ROWS);
+        for row in 0..rows {
+            for (i, scales) in scales.iter().enumerate().take(panels) {
+                let sums = &sums[row / ROWS * 2 + i].0[row % ROWS];
+                let (place, bias, count) = product.place(first + row, left + i);
+                // SAFETY: sums, scales and bias are sixteen numbers each; `count` numbers from
+                // `place` on are this thread's to write.
+                unsafe {
+                    let bias = _mm512_loadu_ps(bias.as_ptr());
+                    let mut values = match units {
+                        Some(units) => {
+                            let sums = _mm512_cvtepi32_ps(_mm512_loadu_si512(sums.as_ptr().cast()));
+                            let unit = _mm512_set1_ps(units[first + row]);
+                            let scales = _mm512_mul_ps(_mm512_loadu_ps(scales.as_ptr()), unit);
+                            _mm512_add_ps(_mm512_mul_ps(sums, scales), bias)
+                        }
+                        None => _mm512_add_ps(_mm512_loadu_ps(sums.as_ptr()), bias),
+                    };
+                    if product.activation == Activation::TanhGelu {
+                        let mut numbers = [0.0_f32; LANES];
+                        _mm512_storeu_ps(numbers.as_mut_ptr(), values);
+                        values = _mm512_loadu_ps(numbers.map(tanh_gelu).as_ptr());
                     }
-                    _ => _mm512_add_ps(_mm512_loadu_ps(sums.as_ptr().cast()), bias),
-                };
-                let mask = (u32::MAX >> (32 - count)) as u16;
-                _mm512_mask_storeu_ps(place, mask, values);
+                    let mask = (u32::MAX >> (32 - count)) as u16;
+                    _mm512_mask_storeu_ps(place, mask, values);
+                }
             }
         }
     }

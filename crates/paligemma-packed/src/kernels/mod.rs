@@ -1,13 +1,17 @@
 //! Panels times rows, per instruction set.
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) mod amx;
+mod amx;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod attention;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub(crate) mod few;
 mod plain;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod tiles;
 
 use crate::product::Product;
 
