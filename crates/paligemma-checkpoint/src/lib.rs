@@ -77,3 +77,4 @@ pub use names::parameter_shapes;
 pub use report::{Ignored, LoadReport};
 pub use save::{SaveError, save_module};
 pub use source::SourceError;
+pub use write::{Pending, write_checkpoint};

@@ -133,7 +133,7 @@ pub(crate) enum Error {
     },
     /// Interrupts cannot be caught.
     #[error("cannot listen for interrupts: {0}")]
-    Signals(ctrlc::Error),
+    Signals(io::Error),
     /// A folder has no revisions.
     #[cfg(feature = "hub")]
     #[error("{} is a folder, which has no revision: leave --revision out", path.display())]
@@ -154,12 +154,12 @@ pub(crate) enum Error {
 
 impl Error {
     /// The status after an interrupt, as shells have it: 128 and the number of the signal.
-    pub(crate) const INTERRUPTED: u8 = 130;
+    pub(crate) const INTERRUPTED: i32 = 130;
 
     /// The status that the program ends with.
     pub(crate) fn status(&self) -> ExitCode {
         match self {
-            Self::Interrupted { .. } => ExitCode::from(Self::INTERRUPTED),
+            Self::Interrupted { .. } => ExitCode::from(Self::INTERRUPTED as u8),
             _ => ExitCode::FAILURE,
         }
     }

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::Args;
 use paligemma_batch::{Job, Output, Shard, Summary, rows, run};
 use paligemma_processor::TokenizerError;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
 use crate::args::{AnswerArgs, ModelArgs};
 use crate::bar::Bar;
@@ -100,12 +102,10 @@ impl Batch {
 /// ends the program at once.
 fn stop_at_interrupt() -> Result<Arc<AtomicBool>, Error> {
     let stop = Arc::new(AtomicBool::new(false));
-    let seen = Arc::clone(&stop);
-    ctrlc::set_handler(move || {
-        if seen.swap(true, Ordering::Relaxed) {
-            std::process::exit(i32::from(Error::INTERRUPTED));
-        }
-    })
-    .map_err(Error::Signals)?;
+    for signal in [SIGINT, SIGTERM] {
+        flag::register_conditional_shutdown(signal, Error::INTERRUPTED, Arc::clone(&stop))
+            .and_then(|_| flag::register(signal, Arc::clone(&stop)))
+            .map_err(Error::Signals)?;
+    }
     Ok(stop)
 }
