@@ -21,14 +21,14 @@ pub(crate) struct Journal {
 impl Journal {
     /// An empty file where there is none.
     pub(crate) fn create(path: &Path) -> Result<Self, BatchError> {
-        let file = OpenOptions::new().append(true).create_new(true).open(path);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path);
         Self::locked(path, file)
     }
 
     /// The results that are there. A line that was cut off is taken away, and its row left to be
     /// answered again.
     pub(crate) fn open(path: &Path, rows: &[Row]) -> Result<Self, BatchError> {
-        let file = OpenOptions::new().read(true).append(true).open(path);
+        let file = OpenOptions::new().read(true).write(true).open(path);
         let mut journal = Self::locked(path, file)?;
         let mut reader = BufReader::new(&journal.file);
         let (mut line, mut whole) = (Vec::new(), 0);
@@ -46,7 +46,9 @@ impl Journal {
             whole += line.len() as u64;
             line.clear();
         }
-        journal.file.set_len(whole).map_err(|source| write_error(path, source))?;
+        let end = journal.file.set_len(whole);
+        end.and_then(|()| journal.file.seek(SeekFrom::Start(whole)))
+            .map_err(|source| write_error(path, source))?;
         (journal.done, journal.failed) = (done, failed);
         Ok(journal)
     }
@@ -74,12 +76,13 @@ impl Journal {
         Ok(())
     }
 
-    /// All results, one by one.
+    /// All results, one by one; nothing can be added after that.
     pub(crate) fn results(
         &self,
     ) -> Result<impl Iterator<Item = Result<ResultRow, BatchError>>, BatchError> {
         let path = self.path.clone();
-        let mut file = File::open(&path).map_err(|source| write_error(&path, source))?;
+        // Not a file opened anew: on some systems the lock keeps others from reading, too.
+        let mut file = self.file.try_clone().map_err(|source| write_error(&path, source))?;
         file.seek(SeekFrom::Start(0)).map_err(|source| write_error(&path, source))?;
         let lines = BufReader::new(file).lines();
         Ok(lines.map(move |line| {

@@ -228,6 +228,18 @@ fn results_of_something_else_are_refused() {
 }
 
 #[test]
+fn results_have_one_writer() {
+    let desk = Desk::new();
+    let (job, out) = (desk.job(), desk.path("out.jsonl"));
+    create(&out, &job, 2).unwrap();
+    let other = fs::File::open(&out).unwrap();
+    other.lock().unwrap();
+    assert!(matches!(resume(&out, &job, 2), Err(BatchError::Locked { .. })));
+    other.unlock().unwrap();
+    assert_eq!(resume(&out, &job, 2).unwrap().done, 7);
+}
+
+#[test]
 fn a_table_holds_what_the_lines_hold() {
     let desk = Desk::new();
     let out = desk.path("out.parquet");

@@ -33,3 +33,28 @@ impl Scene {
         counts.iter().map(scene).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three pictures of two tokens, three numbers wide.
+    fn scene() -> Scene {
+        let numbers: Vec<f32> = (0..18u8).map(f32::from).collect();
+        let sizes = [(1, 2), (3, 4), (5, 6)];
+        let features = Arc::new(TensorData::new(numbers, [1, 6, 3]));
+        Scene { features, sizes: sizes.as_slice().into() }
+    }
+
+    #[test]
+    fn every_picture_goes_to_its_scene() {
+        let scenes = scene().split(&[1, 0, 2]);
+        let expected = [(0..6u8, vec![(1, 2)]), (6..6, vec![]), (6..18, vec![(3, 4), (5, 6)])];
+        for (scene, (numbers, sizes)) in scenes.iter().zip(expected) {
+            let numbers: Vec<f32> = numbers.map(f32::from).collect();
+            assert_eq!(scene.features().shape[..], [1, 2 * sizes.len(), 3]);
+            assert_eq!(scene.features().to_vec::<f32>().unwrap(), numbers);
+            assert_eq!(scene.sizes(), sizes);
+        }
+    }
+}
