@@ -1,23 +1,24 @@
 //! Random checkpoints: seeded weights in the published format, names and shapes.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use burn::tensor::Bytes;
 use burn_flex::{Flex, FlexDevice};
 use clap::ValueEnum;
 use half::{bf16, f16};
 use paligemma::Model;
-use paligemma_checkpoint::{LAYOUTS, PaliGemmaConfig, parameter_shapes};
+use paligemma_checkpoint::{
+    LAYOUTS, PaliGemmaConfig, Pending, SaveError, parameter_shapes, write_checkpoint,
+};
 use rand::SeedableRng;
 use rand::distr::Distribution;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 use rayon::prelude::*;
-use safetensors::tensor::View;
-use safetensors::{Dtype, SafeTensorError};
+use safetensors::Dtype;
 
 /// Elements that one stream of random numbers fills. The weights depend on it, but not on the
 /// number of threads.
@@ -37,6 +38,16 @@ pub enum Format {
     Bf16,
 }
 
+impl Format {
+    fn dtype(self) -> Dtype {
+        match self {
+            Self::F32 => Dtype::F32,
+            Self::F16 => Dtype::F16,
+            Self::Bf16 => Dtype::BF16,
+        }
+    }
+}
+
 /// Why a random checkpoint was not made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -47,17 +58,17 @@ pub enum RandomError {
         /// The folder.
         path: PathBuf,
     },
-    /// A file or folder cannot be written.
-    #[error("cannot write {}: {source}", path.display())]
-    Write {
-        /// The file or folder.
+    /// The folder cannot be listed.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The folder.
         path: PathBuf,
         /// What the system answered.
         source: io::Error,
     },
-    /// The weights cannot be written.
-    #[error("cannot write the weights: {0}")]
-    Weights(#[from] SafeTensorError),
+    /// The files cannot be written.
+    #[error(transparent)]
+    Save(#[from] SaveError),
 }
 
 /// Writes a checkpoint of random weights to `folder`: `model.safetensors`, `config.json` and the
@@ -65,7 +76,7 @@ pub enum RandomError {
 ///
 /// Products get weights of deviation `1 / sqrt(fan_in)`, which keeps activations near 1 through
 /// any number of layers; norms are the identity. Equal seeds give equal files on every machine.
-/// The folder appears when it is complete. `progress` is told of bytes written.
+/// The files appear when all are complete. `progress` is told of bytes written.
 ///
 /// # Errors
 /// If the folder exists and is not empty, or a file cannot be written.
@@ -75,60 +86,31 @@ pub fn write(
     folder: &Path,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<usize, RandomError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| RandomError::Write { path, source }
-    };
-    let exists = folder.exists();
-    if exists && fs::read_dir(folder).map_err(failed(folder))?.next().is_some() {
+    let failed = |source| RandomError::Read { path: folder.to_owned(), source };
+    if folder.exists() && fs::read_dir(folder).map_err(failed)?.next().is_some() {
         return Err(RandomError::Occupied { path: folder.to_owned() });
     }
-    let mut partial = folder.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    // What an interrupted run left.
-    if partial.exists() {
-        fs::remove_dir_all(&partial).map_err(failed(&partial))?;
-    }
-    fs::create_dir_all(&partial).map_err(failed(&partial))?;
-
     let tensors = tensors(config, (seed, format), progress);
     let parameters = tensors.iter().map(|(_, tensor)| tensor.elements()).sum();
-    let weights = partial.join("model.safetensors");
-    // Other readers refuse a file that does not say which framework laid the tensors out.
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize_to_file(tensors, Some(metadata), &weights)?;
-    share(&weights).map_err(failed(&weights))?;
-    let texts = [
-        ("config.json", config.to_json().into_bytes()),
-        ("tokenizer.json", paligemma::pocket::TOKENIZER.to_vec()),
+    let pending = tensors.into_iter().map(|(name, tensor)| Pending {
+        name,
+        shape: tensor.shape.clone(),
+        dtype: format.dtype(),
+        read: Box::new(move || Ok(tensor.draw_all())),
+    });
+    let others = [
+        ("config.json".to_owned(), config.to_json().into_bytes()),
+        ("tokenizer.json".to_owned(), paligemma::pocket::TOKENIZER.to_vec()),
     ];
-    for (name, bytes) in texts {
-        let path = partial.join(name);
-        fs::write(&path, bytes).map_err(failed(&path))?;
-    }
-    if exists {
-        fs::remove_dir(folder).map_err(failed(folder))?;
-    }
-    fs::rename(&partial, folder).map_err(failed(folder))?;
+    write_checkpoint(folder, pending.collect(), BTreeMap::new(), &others)?;
     Ok(parameters)
 }
 
 /// The bytes of the weights that [`write()`] writes.
 pub fn weight_bytes(config: &PaliGemmaConfig, format: Format) -> u64 {
     let tensors = tensors(config, (0, format), &|_| ());
-    tensors.iter().map(|(_, tensor)| tensor.data_len() as u64).sum()
-}
-
-/// The writer makes its file private; a checkpoint is as readable as any other file.
-fn share(file: &Path) -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(file, fs::Permissions::from_mode(0o644))?;
-    }
-    let _ = file;
-    Ok(())
+    let elements: usize = tensors.iter().map(|(_, tensor)| tensor.elements()).sum();
+    (elements * format.dtype().bitsize() / 8) as u64
 }
 
 /// Every tensor of the model under its published name, none of them drawn yet.
@@ -183,12 +165,15 @@ impl RandomTensor<'_> {
         self.shape.iter().product()
     }
 
-    fn encoded(&self) -> Vec<u8> {
-        match self.format {
+    /// All elements as they stand in the file.
+    fn draw_all(&self) -> Bytes {
+        let bytes = match self.format {
             Format::F32 => self.draw(f32::to_le_bytes),
             Format::F16 => self.draw(|value| f16::from_f32(value).to_le_bytes()),
             Format::Bf16 => self.draw(|value| bf16::from_f32(value).to_le_bytes()),
-        }
+        };
+        (self.progress)(bytes.len() as u64);
+        Bytes::from_bytes_vec(bytes)
     }
 
     fn draw<const N: usize>(&self, encode: impl Fn(f32) -> [u8; N] + Sync) -> Vec<u8> {
@@ -205,30 +190,6 @@ impl RandomTensor<'_> {
             });
         });
         elements.into_flattened()
-    }
-}
-
-impl View for RandomTensor<'_> {
-    fn dtype(&self) -> Dtype {
-        match self.format {
-            Format::F32 => Dtype::F32,
-            Format::F16 => Dtype::F16,
-            Format::Bf16 => Dtype::BF16,
-        }
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        let bytes = self.encoded();
-        (self.progress)(bytes.len() as u64);
-        Cow::Owned(bytes)
-    }
-
-    fn data_len(&self) -> usize {
-        self.elements() * self.dtype().bitsize() / 8
     }
 }
 

@@ -52,6 +52,7 @@ const LAYERS: &[Layer] = &[
         ],
         &[],
     ),
+    layer("paligemma-batch", &["paligemma", "paligemma-processor"], &[]),
     layer("paligemma-train", &["paligemma", "paligemma-nn"], &[]),
     layer(
         "paligemma-pocket",
@@ -72,6 +73,7 @@ const LAYERS: &[Layer] = &[
         "paligemma-cli",
         &[
             "paligemma",
+            "paligemma-batch",
             "paligemma-checkpoint",
             "paligemma-overlay",
             "paligemma-processor",

@@ -20,7 +20,7 @@ use crate::names::ModulePath;
 use crate::packed::Packing;
 use crate::save::SaveError;
 use crate::source::{INDEX, SourceError, SourceTensor};
-use crate::write::{Pending, write};
+use crate::write::{Pending, write_checkpoint};
 
 /// Writes `checkpoint` into `folder` with its matrices packed, and `others`, the files beside the
 /// weights, as they are.
@@ -73,7 +73,7 @@ pub fn convert<B: NnBackend, M: Pack<B>>(
             Ok(bytes)
         }),
     });
-    write(folder, pending.collect(), metadata, others)
+    write_checkpoint(folder, pending.collect(), metadata, others)
 }
 
 /// The files beside the weights of the checkpoint in `folder`: its configuration, its tokenizer,

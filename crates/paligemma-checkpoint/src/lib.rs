@@ -83,3 +83,4 @@ pub use npz::ArrayProblem;
 pub use report::{Ignored, LoadReport};
 pub use save::{SaveError, save_module};
 pub use source::SourceError;
+pub use write::{Pending, write_checkpoint};

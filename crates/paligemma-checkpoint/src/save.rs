@@ -14,7 +14,7 @@ use crate::config::PaliGemmaConfig;
 use crate::layout::{LAYOUTS, Layout};
 use crate::load::LoadError;
 use crate::names::ModulePath;
-use crate::write::{Pending, write};
+use crate::write::{Pending, write_checkpoint};
 
 /// Why a checkpoint could not be written. The folder is then as it was.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +100,7 @@ pub fn save_module<B: Backend, M: Module<B>>(
 ) -> Result<(), SaveError> {
     let tensors = collect::<B, M>(module, &LAYOUTS[0], dtype.map(DType::from))?;
     let config = ("config.json".to_owned(), config.to_json().into_bytes());
-    write(folder.as_ref(), tensors, BTreeMap::new(), &[config])
+    write_checkpoint(folder.as_ref(), tensors, BTreeMap::new(), &[config])
 }
 
 /// The parameters of `module`, under their names in `layout`.

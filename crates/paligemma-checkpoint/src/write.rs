@@ -1,6 +1,7 @@
 //! Files of a checkpoint: written tensor by tensor, under their names when complete.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
@@ -17,11 +18,23 @@ use crate::source::WEIGHTS;
 const ALIGNMENT: usize = 64;
 
 /// A tensor to be written, whose elements are read when it is its turn.
-pub(crate) struct Pending<'a> {
-    pub(crate) name: String,
-    pub(crate) shape: Vec<usize>,
-    pub(crate) dtype: Dtype,
-    pub(crate) read: Box<dyn FnOnce() -> Result<Bytes, SaveError> + 'a>,
+pub struct Pending<'a> {
+    /// Its name in the file.
+    pub name: String,
+    /// Its shape in the file.
+    pub shape: Vec<usize>,
+    /// The type of its elements.
+    pub dtype: Dtype,
+    /// Its elements, row-major and little-endian.
+    pub read: Box<dyn FnOnce() -> Result<Bytes, SaveError> + 'a>,
+}
+
+impl fmt::Debug for Pending<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_struct("Pending");
+        fields.field("name", &self.name).field("shape", &self.shape).field("dtype", &self.dtype);
+        fields.finish_non_exhaustive()
+    }
 }
 
 impl Pending<'_> {
@@ -32,7 +45,10 @@ impl Pending<'_> {
 
 /// Writes the weights, in this order, and the other files of a checkpoint into `folder`, made if
 /// need be. All of them appear when all are complete.
-pub(crate) fn write(
+///
+/// # Errors
+/// If a file cannot be written, a tensor cannot be read, or their sizes do not fit a file.
+pub fn write_checkpoint(
     folder: &Path,
     tensors: Vec<Pending<'_>>,
     metadata: BTreeMap<String, String>,

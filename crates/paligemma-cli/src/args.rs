@@ -20,9 +20,25 @@ pub(crate) struct ModelArgs {
     /// auto, f32, f16, bf16, int8 or int4
     #[arg(long, default_value_t)]
     dtype: Dtype,
+    #[command(flatten)]
+    threads: Threads,
+}
+
+/// What a CPU computes with.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Threads {
     /// How many threads compute on a CPU; all cores if not given
-    #[arg(long, value_name = "N")]
-    threads: Option<NonZeroUsize>,
+    #[arg(long = "threads", value_name = "N")]
+    count: Option<NonZeroUsize>,
+}
+
+impl Threads {
+    /// Starts them, before anything is computed.
+    pub(crate) fn start(self) -> Result<(), Error> {
+        let Some(count) = self.count else { return Ok(()) };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(count.get());
+        pool.build_global().map_err(Error::Threads)
+    }
 }
 
 impl ModelArgs {
@@ -35,15 +51,17 @@ impl ModelArgs {
 
     /// Finds the model, and downloads what is missing of a hub id.
     pub(crate) fn locate(&self) -> Result<Place, Error> {
-        Ok(self.name.locate()?)
+        self.name.locate()
+    }
+
+    /// What tells its weights from those of other models.
+    pub(crate) fn identity(&self) -> String {
+        format!("{} in {}", self.name.identity(), self.dtype)
     }
 
     /// Opens the model that was found.
     pub(crate) fn open(&self, place: &Place) -> Result<PaliGemma, Error> {
-        if let Some(threads) = self.threads {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.get());
-            pool.build_global().map_err(Error::Threads)?;
-        }
+        self.threads.start()?;
         Ok(place.open(self.device, self.dtype)?)
     }
 }

@@ -11,9 +11,9 @@ impl Bar {
         Self::with(what, "{msg} {bar:30} {binary_bytes} of {binary_total_bytes}, {eta} left")
     }
 
-    /// The same of pictures, with their rate.
-    pub(crate) fn of_pictures() -> Self {
-        Self::with("pictures", "{msg} {bar:30} {pos} of {len}, {per_sec}, {eta} left")
+    /// The same of pictures or rows of them, with their rate.
+    pub(crate) fn of_items(what: &str) -> Self {
+        Self::with(what, "{msg} {bar:30} {pos} of {len}, {per_sec}, {eta} left")
     }
 
     fn with(what: &str, template: &str) -> Self {
@@ -27,8 +27,13 @@ impl Bar {
 
     /// Shows how much is done.
     pub(crate) fn show(&self, done: usize, total: usize) {
+        // What was done before the first look says nothing of the pace.
+        let first = self.0.length() == Some(0);
         self.0.set_length(total as u64);
         self.0.set_position(done as u64);
+        if first {
+            self.0.reset_eta();
+        }
     }
 
     /// Leaves the full bar.

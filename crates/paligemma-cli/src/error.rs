@@ -2,9 +2,12 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use paligemma::image::ImageError;
+use paligemma_batch::{BatchError, RowsError};
 use paligemma_checkpoint::SaveError;
+use paligemma_processor::ClipError;
 use paligemma_search::SearchError;
 use thiserror::Error;
 
@@ -71,6 +74,97 @@ pub(crate) enum Error {
     /// A model cannot be converted.
     #[error(transparent)]
     Save(#[from] SaveError),
+    /// A clip cannot be read.
+    #[error(transparent)]
+    Clip(#[from] ClipError),
+    /// More frames than the model has positions for.
+    #[error(
+        "the prompt has {tokens} tokens with its {frames} frames, the model's limit is {limit}: \
+         {fit} fit, ask for --frames {fit}"
+    )]
+    TooManyFrames {
+        /// Frames asked for.
+        frames: usize,
+        /// Tokens of the prompt with them.
+        tokens: usize,
+        /// Positions of the model.
+        limit: usize,
+        /// Frames that leave room for an answer.
+        fit: usize,
+    },
+    /// A video, and nothing to read it with.
+    #[error(
+        "{} is not a picture, and there is no ffmpeg to read it as a video: install ffmpeg, or \
+         give a folder of frames", path.display()
+    )]
+    NoFfmpeg {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Neither a picture nor a video.
+    #[error(
+        "ffmpeg cannot read {} as a video: {said}; give a video, a folder of frames or an animated \
+         GIF", path.display()
+    )]
+    NotVideo {
+        /// The file.
+        path: PathBuf,
+        /// What ffmpeg says.
+        said: String,
+    },
+    /// A video gave fewer frames than its packets promise.
+    #[error(
+        "{} gave {there} of the {asked} frames asked for: it may be damaged; ask for fewer",
+        path.display()
+    )]
+    FramesMissing {
+        /// The video.
+        path: PathBuf,
+        /// Frames asked for.
+        asked: usize,
+        /// Frames that came.
+        there: usize,
+    },
+    /// ffmpeg is there but cannot be started.
+    #[error("cannot start ffmpeg: {0}")]
+    Ffmpeg(io::Error),
+    /// There is no place for frames.
+    #[error("cannot write to the folder for temporary files: {0}")]
+    Temporary(io::Error),
+    /// There is no list of rows.
+    #[error(transparent)]
+    Rows(#[from] RowsError),
+    /// Results cannot be written.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// Too many rows have no answer.
+    #[error("{failed} of {rows} rows have no answer: see \"error\" in {}", out.display())]
+    RowsFailed {
+        /// Rows without an answer.
+        failed: usize,
+        /// All rows.
+        rows: usize,
+        /// The results.
+        out: PathBuf,
+    },
+    /// The user broke off.
+    #[error("interrupted, {done} of {rows} rows are done: the same command with --resume goes on")]
+    Interrupted {
+        /// Rows with a result.
+        done: usize,
+        /// All rows.
+        rows: usize,
+    },
+    /// Interrupts cannot be caught.
+    #[error("cannot listen for interrupts: {0}")]
+    Signals(io::Error),
+    /// A folder has no revisions.
+    #[cfg(feature = "hub")]
+    #[error("{} is a folder, which has no revision: leave --revision out", path.display())]
+    RevisionOfFolder {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The environment asks for instructions that there are not.
     #[error("{0}")]
     Isa(String),
@@ -83,6 +177,17 @@ pub(crate) enum Error {
 }
 
 impl Error {
+    /// The status after an interrupt, as shells have it: 128 and the number of the signal.
+    pub(crate) const INTERRUPTED: i32 = 130;
+
+    /// The status that the program ends with.
+    pub(crate) fn status(&self) -> ExitCode {
+        match self {
+            Self::Interrupted { .. } => ExitCode::from(Self::INTERRUPTED as u8),
+            _ => ExitCode::FAILURE,
+        }
+    }
+
     /// Whether the only trouble is that nobody reads the standard output any more.
     pub(crate) fn is_closed_pipe(&self) -> bool {
         matches!(self, Self::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe)

@@ -14,6 +14,8 @@
 //! paligemma embed a.png b.png --out vectors.npy
 //! paligemma index photos --out photos.index
 //! paligemma search photos.index --text "a cat on a sofa"
+//! paligemma watch clip.mp4 "caption en" --frames 16
+//! paligemma batch photos --prompt "caption en" --out results.jsonl
 //! paligemma convert --model DIR --dtype int8 --out SMALLER
 //! paligemma info --model DIR
 //! paligemma devices
@@ -27,6 +29,7 @@ mod args;
 mod bar;
 mod error;
 mod files;
+mod film;
 mod model;
 mod output;
 mod pictures;
@@ -62,7 +65,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // Where the standard error is closed too, only the status is left to speak.
             writeln!(std::io::stderr(), "error: {}", error.line()).ok();
-            ExitCode::FAILURE
+            error.status()
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A model's name to the model: embedded, in a folder, or on the hub.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use paligemma::{DeviceSpec, Dtype, PaliGemma, pocket};
@@ -10,6 +10,7 @@ use paligemma_checkpoint::{
 use paligemma_processor::{Tokenizer, TokenizerError};
 
 use crate::bar::Bar;
+use crate::error::Error;
 
 /// A model as it is asked for.
 #[derive(Args, Debug)]
@@ -34,8 +35,12 @@ pub(crate) enum Place {
 
 impl ModelName {
     /// Finds the model, and downloads what is missing of a hub id.
-    pub(crate) fn locate(&self) -> Result<Place, paligemma::Error> {
+    pub(crate) fn locate(&self) -> Result<Place, Error> {
         let Some(name) = &self.model else { return Ok(Place::Embedded) };
+        #[cfg(feature = "hub")]
+        if self.revision.is_some() && Path::new(name).is_dir() {
+            return Err(Error::RevisionOfFolder { path: name.into() });
+        }
         #[cfg(feature = "hub")]
         let folder = self.fetch(name)?;
         #[cfg(not(feature = "hub"))]
@@ -43,8 +48,21 @@ impl ModelName {
         if folder.is_dir() {
             Ok(Place::Folder(folder))
         } else {
-            Err(paligemma::Error::NotAFolder { path: folder })
+            Err(paligemma::Error::NotAFolder { path: folder }.into())
         }
+    }
+
+    /// What tells it from other models; a folder has the same name wherever it is named from.
+    pub(crate) fn identity(&self) -> String {
+        let Some(name) = &self.model else { return "embedded".to_owned() };
+        if let Ok(folder) = Path::new(name).canonicalize() {
+            return folder.to_string_lossy().into_owned();
+        }
+        #[cfg(feature = "hub")]
+        if let Some(revision) = &self.revision {
+            return format!("{name}@{revision}");
+        }
+        name.clone()
     }
 
     /// The folder of a hub id, with a bar for each download where a person looks on.

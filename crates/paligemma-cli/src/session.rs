@@ -31,6 +31,11 @@ impl Query {
         model.check()?;
         Ok(Self { pictures, prompt, model })
     }
+
+    fn read(&self) -> Result<Vec<RgbImage>, Error> {
+        let read = |path: &PathBuf| open_picture(path).map_err(paligemma::Error::from);
+        Ok(self.pictures.iter().map(read).collect::<Result<_, _>>()?)
+    }
 }
 
 /// A model that has seen the pictures of a query.
@@ -61,30 +66,41 @@ pub(crate) struct Timings {
 impl Session {
     /// Reads the pictures, which is quick, before it opens the model.
     pub(crate) fn open(query: Query) -> Result<Self, Error> {
-        Self::open_by(query, Ok)
+        let pictures = query.read()?;
+        Self::complete(query, Ok, |_| Ok(pictures))
     }
 
     /// The same with a model that can make masks, by the VQ-VAE in a file if one is named.
     pub(crate) fn open_with_masks(query: Query, masks: Option<&Path>) -> Result<Self, Error> {
-        Self::open_by(query, |model| {
+        let pictures = query.read()?;
+        let with_masks = |model: PaliGemma| {
             let model = match masks {
                 Some(path) => model.with_masks(path)?,
                 None => model,
             };
             if model.has_masks() { Ok(model) } else { Err(paligemma::Error::NoMasks.into()) }
-        })
+        };
+        Self::complete(query, with_masks, |_| Ok(pictures))
     }
 
-    fn open_by(
+    /// Opens the model before there are pictures, which it may refuse.
+    pub(crate) fn open_with(
         query: Query,
-        complete: impl FnOnce(PaliGemma) -> Result<PaliGemma, Error>,
+        pictures: impl FnOnce(&PaliGemma) -> Result<Vec<RgbImage>, Error>,
     ) -> Result<Self, Error> {
-        let read = |path: &PathBuf| open_picture(path).map_err(paligemma::Error::from);
-        let pictures = query.pictures.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        Self::complete(query, Ok, pictures)
+    }
+
+    fn complete(
+        query: Query,
+        prepare: impl FnOnce(PaliGemma) -> Result<PaliGemma, Error>,
+        pictures: impl FnOnce(&PaliGemma) -> Result<Vec<RgbImage>, Error>,
+    ) -> Result<Self, Error> {
         let place = query.model.locate()?;
         let start = Instant::now();
-        let model = complete(query.model.open(&place)?)?;
+        let model = prepare(query.model.open(&place)?)?;
         let load = start.elapsed();
+        let pictures = pictures(&model)?;
         let start = Instant::now();
         let scene = model.encode(&pictures);
         let encode = start.elapsed();

@@ -8,8 +8,8 @@ use npyz::WriterBuilder;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
-use crate::files::replace;
 use crate::error::Error;
+use crate::files::replace;
 
 /// A file for vectors, whose format and folder are known to be good.
 #[derive(Debug)]

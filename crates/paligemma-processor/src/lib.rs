@@ -2,6 +2,7 @@
 //!
 //! * [`open_picture`] and [`decode_picture`] read picture files, [`preprocess`] turns a picture
 //!   into the numbers the vision tower takes.
+//! * [`Clip`] and [`FrameChoice`] take frames out of a folder or an animation.
 //! * [`Tokenizer`] turns prompts into token ids and token ids into text, whole or as a
 //!   [`TextStream`].
 //! * [`parse_detections`] and [`detection_spans`] read boxes and codes of masks out of an answer.
@@ -39,6 +40,7 @@
 
 mod bitmap;
 mod detection;
+mod frames;
 mod jpeg;
 mod picture;
 mod polygon;
@@ -50,6 +52,9 @@ mod tokenizer;
 
 pub use bitmap::Bitmap;
 pub use detection::{CODES, Detection, detection_spans, format_detections, parse_detections};
+pub use frames::{
+    Clip, ClipError, DEFAULT_FRAMES, FrameChoice, MAX_FRAMES, is_picture_name, picture_files,
+};
 pub use image;
 pub use picture::{MAX_BYTES, MAX_SIDE, PictureError, decode_picture, open_picture, preprocess};
 pub use polygon::Polygon;

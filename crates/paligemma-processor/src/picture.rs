@@ -121,7 +121,7 @@ pub(crate) fn check_size(width: u32, height: u32, bytes: u64) -> Result<(), Pict
 }
 
 /// Brings any kind of pixels to 8-bit RGB, composited on white where there is transparency.
-fn flatten(picture: DynamicImage) -> RgbImage {
+pub(crate) fn flatten(picture: DynamicImage) -> RgbImage {
     if !picture.color().has_alpha() {
         return picture.into_rgb8();
     }

@@ -19,11 +19,11 @@
 
 mod answers;
 mod beams;
-mod constraint;
-mod detection;
 mod classify;
+mod constraint;
 #[cfg(test)]
 mod counting;
+mod detection;
 mod device;
 mod embed;
 mod engine;
@@ -38,12 +38,13 @@ pub mod pocket;
 mod sampling;
 mod segment;
 mod session;
+mod split;
 pub mod tasks;
 
 pub use beams::{Beam, BeamSearch, BeamStep};
+pub use classify::{Classifier, Classify, Label};
 pub use constraint::Constraint;
 pub use detection::{Detected, DetectedBox, DetectionOptions, LocationScale};
-pub use classify::{Classifier, Classify, Label};
 pub use device::{DeviceError, DeviceSpec, DeviceStatus, DeviceWork};
 pub use embed::EncodedPicture;
 pub use engine::{Dtype, Storage};

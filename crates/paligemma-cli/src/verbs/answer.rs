@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use paligemma::Request;
 use paligemma::tasks::{CaptionStyle, OCR_PROMPT, question_prompt};
 
 use crate::args::{AnswerArgs, ModelArgs, Several, SeveralArgs};
@@ -125,8 +126,13 @@ fn answer(query: Query, args: &AnswerArgs, several: &SeveralArgs) -> Result<(), 
         let (answer, timings) = session.answer(&request, |_| Ok(()))?;
         return output::json(&wire::Answer::new(&answer, timings));
     }
+    print(&session, &request)
+}
+
+/// Prints an answer as it is made.
+pub(super) fn print(session: &Session, request: &Request) -> Result<(), Error> {
     let mut begun = false;
-    let made = session.answer(&request, |piece| {
+    let made = session.answer(request, |piece| {
         begun = true;
         output::text(piece)
     });

@@ -6,6 +6,7 @@ use clap::Args;
 use paligemma::{DeviceSpec, DeviceWork, Error as ModelError, Model, NnBackend, PackedFormat};
 use paligemma_checkpoint::{Checkpoint, PaliGemmaConfig, Progress, convert};
 
+use crate::args::Threads;
 use crate::bar::Bar;
 use crate::error::Error;
 use crate::model::{ModelName, Place};
@@ -21,11 +22,14 @@ pub(crate) struct Convert {
     /// The folder to write, for --model
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
+    #[command(flatten)]
+    threads: Threads,
 }
 
 impl Convert {
     /// Converts a model, after all of its files were found sound.
     pub(crate) fn run(self) -> Result<(), Error> {
+        self.threads.start()?;
         let place = self.model.locate()?;
         let config = place.config().map_err(ModelError::from)?;
         place.tokenizer(&config).map_err(ModelError::from)?;

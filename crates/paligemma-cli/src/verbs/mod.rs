@@ -1,6 +1,7 @@
 //! The verbs: what each takes, and where it is done.
 
 mod answer;
+mod batch;
 mod classify;
 mod convert;
 mod detect;
@@ -9,8 +10,9 @@ mod embed;
 mod info;
 mod matching;
 mod score;
-mod segment;
 mod search;
+mod segment;
+mod watch;
 
 use clap::Subcommand;
 
@@ -47,6 +49,10 @@ pub(crate) enum Verb {
     Index(search::IndexVerb),
     /// Find pictures that were indexed, by a picture or by a text
     Search(search::Search),
+    /// Answer a prompt about frames of a clip
+    Watch(watch::Watch),
+    /// Answer a prompt about many pictures, with the results in a file
+    Batch(batch::Batch),
     /// Write a model in a smaller format that a CPU computes with, and that opens at once
     Convert(convert::Convert),
     /// Say what a model is: configuration, tensors, size, tokenizer, and what is wrong with it
@@ -72,6 +78,8 @@ impl Verb {
             Self::Embed(verb) => verb.run(),
             Self::Index(verb) => verb.run(),
             Self::Search(verb) => verb.run(),
+            Self::Watch(verb) => verb.run(),
+            Self::Batch(verb) => verb.run(),
             Self::Convert(verb) => verb.run(),
             Self::Info(verb) => verb.run(),
             Self::Devices(verb) => verb.run(),

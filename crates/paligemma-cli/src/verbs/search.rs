@@ -54,7 +54,7 @@ impl IndexVerb {
     /// Brings the index up to date; pictures that cannot be read are reported.
     pub(crate) fn run(self) -> Result<(), Error> {
         let model = pictures::open_model(&[], &self.model)?;
-        let bar = Bar::of_pictures();
+        let bar = Bar::of_items("pictures");
         let report = update(&model, &self.folder, &self.out, |progress| {
             bar.show(progress.done, progress.total);
         })?;

@@ -1,9 +1,10 @@
 //! What `--json` prints: the shapes that other programs read, converted by hand.
 
-mod segment;
 mod retrieve;
+mod segment;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use paligemma::{Candidate, DetectedBox, DeviceSpec, DeviceStatus, FinishReason};
 use serde::Serialize;
@@ -73,6 +74,24 @@ struct Box<'a> {
     x1: f32,
     y1: f32,
     confidence: f32,
+}
+
+/// `watch`.
+#[derive(Serialize)]
+pub(crate) struct Watched<'a> {
+    #[serde(flatten)]
+    answer: Answer<'a>,
+    /// Places of the frames looked at, from zero.
+    frames: &'a [usize],
+}
+
+/// `batch`.
+#[derive(Serialize)]
+pub(crate) struct Batch {
+    rows: usize,
+    answered: usize,
+    failed: usize,
+    out: String,
 }
 
 /// `score`.
@@ -198,6 +217,22 @@ impl<'a> Box<'a> {
     fn new(found: &'a DetectedBox) -> Self {
         let DetectedBox { ref label, x0, y0, x1, y1, confidence } = *found;
         Self { label, x0, y0, x1, y1, confidence }
+    }
+}
+
+impl<'a> Watched<'a> {
+    pub(crate) fn new(
+        answer: &'a paligemma::Answer,
+        timings: session::Timings,
+        frames: &'a [usize],
+    ) -> Self {
+        Self { answer: Answer::new(answer, timings), frames }
+    }
+}
+
+impl Batch {
+    pub(crate) fn new(rows: usize, failed: usize, out: &Path) -> Self {
+        Self { rows, answered: rows - failed, failed, out: out.to_string_lossy().into_owned() }
     }
 }
 

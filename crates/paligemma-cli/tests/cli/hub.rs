@@ -88,6 +88,19 @@ fn what_the_hub_does_not_have_is_said() {
 }
 
 #[test]
+fn a_folder_has_no_revision() {
+    let desk = Desk::new();
+    let folder = crate::support::pocket_folder();
+    let model = folder.path().to_str().unwrap();
+    for words in [vec!["caption", &*desk.scene()], vec!["info"]] {
+        let more = ["--model", model, "--revision", "main"];
+        let output = paligemma().args([&words[..], &more].concat()).output().unwrap();
+        assert_one_error(&output, &["is a folder", "leave --revision out"]);
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
 fn what_is_no_model_is_said() {
     let desk = Desk::new();
     let scene = &*desk.scene();

@@ -2,13 +2,15 @@
 
 mod answers;
 mod bad_input;
+mod batch;
 mod checkpoints;
 mod detect;
 #[cfg(feature = "hub")]
 mod hub;
 mod info;
 mod packed;
+mod retrieve;
 mod segment;
 mod several;
-mod retrieve;
 mod support;
+mod watch;

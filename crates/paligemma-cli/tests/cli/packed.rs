@@ -45,7 +45,7 @@ fn a_converted_model_answers_as_one_that_is_packed_when_loaded() {
     // A model from a folder gives the same file as the embedded one.
     let folder = pocket_folder();
     let (model, again) = (folder.path().to_str().unwrap(), &*desk.name("again"));
-    prints(&["convert", "--model", model, "--dtype", "int4", "--out", again]);
+    prints(&["convert", "--model", model, "--dtype", "int4", "--out", again, "--threads", "1"]);
     let weights = |folder: &str| fs::read(Path::new(folder).join("model.safetensors")).unwrap();
     assert!(weights(again) == weights(out));
 }

@@ -1,0 +1,86 @@
+//! From rows to results: read, answered, written, batch by batch.
+
+use std::ops::ControlFlow;
+use std::sync::mpsc;
+use std::thread;
+
+use paligemma::{Answer, Error, Options};
+
+use crate::journal::Journal;
+use crate::read::{self, Batch};
+use crate::wire::ResultRow;
+use crate::{Answers, BatchError, Job, Output, Question, Row};
+
+/// Batches that are read before they are asked for.
+const AHEAD: usize = 1;
+
+/// How far a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Rows of the job.
+    pub rows: usize,
+    /// Rows with a result, those of runs before this one included.
+    pub done: usize,
+    /// Those of them without an answer: their results say why.
+    pub failed: usize,
+}
+
+/// Answers the rows that have no result yet, `batch_size` at a time, and writes each batch before the
+/// next is begun. A row that cannot be answered becomes a result with an error, and the run goes on.
+///
+/// `progress` is told at the beginning and of every batch, and may break off; what is written then is
+/// whole, and [`Output::resume`] goes on after it.
+///
+/// # Errors
+/// If results cannot be written, another process is writing them, or those that are there are not
+/// what this function wrote.
+pub fn run(
+    model: &impl Answers,
+    job: &Job,
+    output: &Output,
+    batch_size: usize,
+    mut progress: impl FnMut(Summary) -> ControlFlow<()>,
+) -> Result<Summary, BatchError> {
+    let (size, side) = (batch_size.max(1), model.picture_side());
+    let mut journal = output.open(job)?;
+    let left = &job.rows[journal.done..];
+    let broken = progress(summary(job, &journal)).is_break();
+    if !broken {
+        thread::scope(|scope| {
+            let (sender, batches) = mpsc::sync_channel(AHEAD);
+            scope.spawn(move || read::ahead(left, size, side, &sender));
+            for (rows, batch) in left.chunks(size).zip(batches) {
+                journal.append(&answer(model, job.options, rows, batch))?;
+                if progress(summary(job, &journal)).is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        })?;
+    }
+    if journal.done == job.rows.len() {
+        output.finish(&journal)?;
+    }
+    Ok(summary(job, &journal))
+}
+
+fn summary(job: &Job, journal: &Journal) -> Summary {
+    Summary { rows: job.rows.len(), done: journal.done, failed: journal.failed }
+}
+
+/// The results of a batch, in its order.
+fn answer(model: &impl Answers, options: Options, rows: &[Row], batch: Batch) -> Vec<ResultRow> {
+    let mut questions: Vec<Question> = Vec::new();
+    let failures: Vec<Option<Error>> = batch
+        .into_iter()
+        .map(|question| question.map(|question| questions.push(question)).err())
+        .collect();
+    let answers: Vec<Result<Answer, Error>> =
+        if questions.is_empty() { Vec::new() } else { model.answers(&questions, options) };
+    let mut answers = answers.into_iter();
+    let results = rows.iter().zip(failures).filter_map(|(row, failure)| {
+        let answer = failure.map_or_else(|| answers.next(), |error| Some(Err(error)))?;
+        Some(ResultRow::new(row, answer))
+    });
+    results.collect()
+}

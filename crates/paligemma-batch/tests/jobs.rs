@@ -1,0 +1,340 @@
+//! Jobs with an answerer that needs no model: order, interrupts, bad rows, tables.
+
+use std::cell::RefCell;
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use paligemma::image::{Rgb, RgbImage};
+use paligemma::{Answer, Error, FinishReason, Options, Usage};
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use paligemma_batch::{
+    Answers, BatchError, Job, Output, Question, RowsError, Shard, Summary, rows, run,
+};
+
+/// Says what it sees, and keeps how many rows it was given at a time.
+#[derive(Default)]
+struct Fake {
+    batches: RefCell<Vec<usize>>,
+}
+
+impl Answers for Fake {
+    fn picture_side(&self) -> usize {
+        2
+    }
+
+    fn answers(&self, questions: &[Question], _: Options) -> Vec<Result<Answer, Error>> {
+        self.batches.borrow_mut().push(questions.len());
+        let answer = |question: &Question| {
+            if question.prompt == "refuse" {
+                return Err(Error::PromptTooLong { tokens: 9, limit: 3 });
+            }
+            let shades: Vec<u32> = question
+                .pictures
+                .iter()
+                .map(|picture| u32::from(picture.get_pixel(0, 0)[0]))
+                .collect();
+            Ok(Answer {
+                text: format!("{} é \"{shades:?}\"\n", question.prompt),
+                token_ids: shades.into_iter().filter(|&shade| shade != 40).collect(),
+                log_probabilities: Vec::new(),
+                finish_reason: FinishReason::Stop,
+                usage: Usage::default(),
+            })
+        };
+        questions.iter().map(answer).collect()
+    }
+}
+
+/// A folder with pictures in shades of grey, and files of rows.
+struct Desk(TempDir);
+
+impl Desk {
+    fn new() -> Self {
+        let desk = Self(TempDir::new().unwrap());
+        for shade in [10u8, 20, 30, 40] {
+            let picture = RgbImage::from_pixel(2, 2, Rgb([shade; 3]));
+            picture.save(desk.path(&format!("{shade}.png"))).unwrap();
+        }
+        fs::write(desk.path("bad.png"), "no picture").unwrap();
+        desk
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn job(&self) -> Job {
+        let lines = [
+            json!({"image": "10.png"}),
+            json!({"image": "bad.png", "id": "broken"}),
+            json!({"images": ["20.png", "30.png"], "prompt": "compare", "label": 3}),
+            json!({"image": "30.png", "prompt": "refuse", "id": 77}),
+            json!({"image": "40.png"}),
+            json!({"image": "missing.png"}),
+            json!({"image": "20.png"}),
+        ];
+        self.write_rows(&lines);
+        self.read_rows(Some("say")).unwrap()
+    }
+
+    fn write_rows(&self, lines: &[Value]) {
+        let lines: Vec<String> = lines.iter().map(Value::to_string).collect();
+        fs::write(self.path("rows.jsonl"), lines.join("\n")).unwrap();
+    }
+
+    fn read_rows(&self, prompt: Option<&str>) -> Result<Job, RowsError> {
+        let rows = rows(self.path("rows.jsonl").to_str().unwrap(), prompt)?;
+        Ok(Job { rows, model: "fake".to_owned(), options: Options::default() })
+    }
+}
+
+fn create(path: &Path, job: &Job, batch: usize) -> Result<Summary, BatchError> {
+    run(&Fake::default(), job, &Output::create(path)?, batch, |_| ControlFlow::Continue(()))
+}
+
+fn resume(path: &Path, job: &Job, batch: usize) -> Result<Summary, BatchError> {
+    run(&Fake::default(), job, &Output::resume(path, job)?, batch, |_| ControlFlow::Continue(()))
+}
+
+fn lines(path: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(path).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn results_are_in_order_and_bad_rows_say_why() {
+    let desk = Desk::new();
+    let (job, out) = (desk.job(), desk.path("out.jsonl"));
+    let summary = create(&out, &job, 3).unwrap();
+    assert_eq!(summary, Summary { rows: 7, done: 7, failed: 3 });
+    let results = lines(&out);
+    let ids: Vec<&str> = results.iter().map(|row| row["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["1", "broken", "3", "77", "5", "6", "7"]);
+    assert_eq!(
+        results[2],
+        json!({"id": "3", "images": ["20.png", "30.png"], "prompt": "compare",
+               "text": "compare é \"[20, 30]\"\n", "token_ids": [20, 30], "finish_reason": "stop"})
+    );
+    let error = |row: usize| results[row]["error"].as_str().unwrap();
+    assert!(error(1).contains("bad.png") && error(1).contains("not a picture"));
+    assert!(error(3).contains("the prompt has 9 tokens"));
+    assert!(error(5).contains("cannot read the picture"));
+    let mut keys: Vec<&String> = results[1].as_object().unwrap().keys().collect();
+    keys.sort();
+    assert_eq!(keys, ["error", "id", "image", "prompt"]);
+}
+
+#[test]
+fn rows_are_answered_together() {
+    let desk = Desk::new();
+    let (job, fake) = (desk.job(), Fake::default());
+    let mut told = Vec::new();
+    let output = Output::create(&desk.path("out.jsonl")).unwrap();
+    run(&fake, &job, &output, 3, |summary| {
+        told.push(summary.done);
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!(told, [0, 3, 6, 7]);
+    // Pictures that cannot be read are left out.
+    assert_eq!(*fake.batches.borrow(), [2, 2, 1]);
+}
+
+#[test]
+fn a_file_cut_anywhere_is_made_whole() {
+    let desk = Desk::new();
+    let (job, out) = (desk.job(), desk.path("out.jsonl"));
+    create(&out, &job, 2).unwrap();
+    let whole = fs::read(&out).unwrap();
+    for cut in 0..=whole.len() {
+        fs::write(&out, &whole[..cut]).unwrap();
+        let summary = resume(&out, &job, 2).unwrap();
+        assert_eq!(summary, Summary { rows: 7, done: 7, failed: 3 }, "cut at {cut}");
+        assert!(fs::read(&out).unwrap() == whole, "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_job_that_breaks_off_is_gone_on_with() {
+    let desk = Desk::new();
+    let job = desk.job();
+    create(&desk.path("whole.parquet"), &job, 1).unwrap();
+    let out = desk.path("out.parquet");
+    for breaks_at in [0, 1, 3, 6] {
+        let output = Output::resume(&out, &job).unwrap();
+        let summary = run(&Fake::default(), &job, &output, 1, |summary| {
+            assert!(!out.exists(), "the table is made at the end");
+            if summary.done >= breaks_at {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+        assert_eq!(summary.unwrap().done, breaks_at);
+    }
+    resume(&out, &job, 1).unwrap();
+    for ending in ["", ".jsonl"] {
+        let read = |name: &str| fs::read(desk.path(&format!("{name}.parquet{ending}"))).unwrap();
+        assert!(read("out") == read("whole"), "{ending}");
+    }
+    // All is done: nothing is answered again.
+    let fake = Fake::default();
+    let output = Output::resume(&out, &job).unwrap();
+    run(&fake, &job, &output, 1, |_| ControlFlow::Continue(())).unwrap();
+    assert!(fake.batches.borrow().is_empty());
+}
+
+#[test]
+fn results_of_something_else_are_refused() {
+    let desk = Desk::new();
+    let (job, out) = (desk.job(), desk.path("out.jsonl"));
+    create(&out, &job, 2).unwrap();
+    assert!(matches!(create(&out, &job, 2), Err(BatchError::Exists { .. })));
+    let other = |change: fn(&mut Job)| {
+        let mut other = job.clone();
+        change(&mut other);
+        match resume(&out, &other, 2) {
+            Err(BatchError::OtherJob { what, .. }) => what,
+            unexpected => panic!("{unexpected:?}"),
+        }
+    };
+    assert!(other(|job| job.model.push('2')).contains("--model"));
+    assert!(other(|job| job.options.seed = 1).contains("seed"));
+    assert!(other(|job| job.rows[2].prompt.push('!')).contains("prompts"));
+    assert!(other(|job| job.rows.swap(0, 1)).contains("rows"));
+    assert!(other(|job| drop(job.rows.pop())).contains("--shard"));
+    let whole = fs::read_to_string(&out).unwrap();
+    for (damaged, line) in [
+        (whole.replacen('{', "[", 1), 1),
+        (whole.replacen("broken", "mended", 1), 2),
+        (format!("{whole}{{\"id\":\"8\",\"prompt\":\"\"}}\n"), 8),
+    ] {
+        fs::write(&out, &damaged).unwrap();
+        let refused = resume(&out, &job, 2);
+        assert!(
+            matches!(refused, Err(BatchError::Damaged { line: l, .. }) if l == line),
+            "{refused:?}"
+        );
+        assert_eq!(fs::read_to_string(&out).unwrap(), damaged, "what is refused is left as it is");
+    }
+    fs::remove_file(desk.path("out.jsonl.job")).unwrap();
+    assert!(matches!(resume(&out, &job, 2), Err(BatchError::Unknown { .. })));
+    assert!(matches!(Output::create("a.csv".as_ref()), Err(BatchError::OutputName { .. })));
+}
+
+#[test]
+fn results_have_one_writer() {
+    let desk = Desk::new();
+    let (job, out) = (desk.job(), desk.path("out.jsonl"));
+    create(&out, &job, 2).unwrap();
+    let other = fs::File::open(&out).unwrap();
+    other.lock().unwrap();
+    assert!(matches!(resume(&out, &job, 2), Err(BatchError::Locked { .. })));
+    other.unlock().unwrap();
+    assert_eq!(resume(&out, &job, 2).unwrap().done, 7);
+}
+
+#[test]
+fn a_table_holds_what_the_lines_hold() {
+    let desk = Desk::new();
+    let out = desk.path("out.parquet");
+    create(&out, &desk.job(), 4).unwrap();
+    let reader = SerializedFileReader::new(fs::File::open(&out).unwrap()).unwrap();
+    let table: Vec<Vec<String>> = reader
+        .get_row_iter(None)
+        .unwrap()
+        .map(|row| row.unwrap().get_column_iter().map(|(_, field)| field.to_string()).collect())
+        .collect();
+    let results = lines(&desk.path("out.parquet.jsonl"));
+    assert_eq!(table.len(), results.len());
+    for (row, line) in table.iter().zip(&results) {
+        // Fields print as JSON does, but for the space after a comma and escapes in texts.
+        let text = |name: &str| match &line[name] {
+            Value::Null => "null".to_owned(),
+            Value::String(text) => format!("\"{text}\""),
+            list => list.to_string().replace(',', ", "),
+        };
+        let images = match &line["images"] {
+            Value::Null => format!("[{}]", text("image")),
+            _ => text("images"),
+        };
+        let others = ["prompt", "text", "token_ids", "finish_reason", "error"].map(text);
+        assert_eq!(row[..], [vec![text("id"), images], others.to_vec()].concat());
+    }
+    // An empty list is not a missing one.
+    assert_eq!((table[4][4].as_str(), table[5][4].as_str()), ("[]", "null"));
+}
+
+#[test]
+fn rows_come_from_folders_and_patterns() {
+    let desk = Desk::new();
+    fs::create_dir_all(desk.path("in/2/x")).unwrap();
+    fs::create_dir_all(desk.path("in/.git")).unwrap();
+    for name in ["in/10.png", "in/9.jpg", "in/2/x/b.PNG", "in/.a.png", "in/.git/a.png", "in/a.txt"]
+    {
+        fs::write(desk.path(name), "").unwrap();
+    }
+    let listed = |source: &str| {
+        let source = desk.path(source).to_str().unwrap().to_owned();
+        let list = rows(&source, Some("p"));
+        list.map(|rows| rows.into_iter().map(|row| row.id).collect::<Vec<_>>())
+    };
+    assert_eq!(listed("in").unwrap(), ["2/x/b.PNG", "9.jpg", "10.png"]);
+    let full = |name: &str| desk.path(name).to_str().unwrap().to_owned();
+    assert_eq!(listed("in/*.png").unwrap(), [full("in/.a.png"), full("in/10.png")]);
+    assert_eq!(listed("10.png").unwrap(), [full("10.png")]);
+    assert!(matches!(listed("*.tiff"), Err(RowsError::Nothing { .. })));
+    assert!(matches!(listed("[.png"), Err(RowsError::Pattern { .. })));
+    assert!(matches!(listed("no.jsonl"), Err(RowsError::Read { .. })));
+}
+
+#[test]
+fn rows_that_are_none_are_named() {
+    let desk = Desk::new();
+    for line in [
+        json!({"prompt": "p"}),
+        json!({"image": "a", "images": ["b"]}),
+        json!({"images": []}),
+        json!({"image": 3}),
+        json!([]),
+    ] {
+        desk.write_rows(&[json!({"image": "a"}), line]);
+        let refused = desk.read_rows(Some("p"));
+        assert!(matches!(refused, Err(RowsError::Line { line: 2, .. })), "{refused:?}");
+    }
+    desk.write_rows(&[json!({"image": "a", "prompt": "p"}), json!({"image": "b"})]);
+    assert!(matches!(desk.read_rows(None), Err(RowsError::NoPrompt { id }) if id == "2"));
+    desk.write_rows(&[json!({"image": "a", "id": "2"}), json!({"image": "b"})]);
+    assert!(matches!(desk.read_rows(Some("p")), Err(RowsError::SameId { id }) if id == "2"));
+    desk.write_rows(&[]);
+    assert!(matches!(desk.read_rows(Some("p")), Err(RowsError::Nothing { .. })));
+}
+
+#[test]
+fn parts_that_are_none_are_refused() {
+    for text in ["", "1", "0/2", "3/2", "1/0", "a/2", "1/2/3", "-1/2"] {
+        assert!(text.parse::<Shard>().is_err(), "{text}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn parts_share_all_rows(length in 0usize..200, count in 1usize..20) {
+        let rows: Vec<usize> = (0..length).collect();
+        let part = |index| format!("{index}/{count}").parse::<Shard>().unwrap().of(rows.clone());
+        let parts: Vec<Vec<usize>> = (1..=count).map(part).collect();
+        let sizes: Vec<usize> = parts.iter().map(Vec::len).collect();
+        prop_assert!(sizes.iter().max().unwrap() - sizes.iter().min().unwrap() <= 1);
+        for part in &parts {
+            prop_assert!(part.windows(2).all(|pair| pair[0] < pair[1]));
+        }
+        let mut all = parts.concat();
+        all.sort_unstable();
+        prop_assert_eq!(all, rows);
+    }
+}
