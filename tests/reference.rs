@@ -16,7 +16,7 @@ pub const WEIGHTS: &[u8] = include_bytes!("golden/tiny_pg1/published/model.safet
 /// The tiny model's configuration as published files spell it.
 pub const CONFIG: &str = include_str!("golden/tiny_pg1/published/config.json");
 
-/// The weights of the mask VQ-VAE, in NumPy's archive as the published ones are.
+/// The weights of the mask VQ-VAE, in an `.npz` archive as the published ones are.
 pub const MASK_WEIGHTS: &[u8] = include_bytes!("golden/masks/vae.npz");
 
 /// Values and, in files of their own, gradients and masks; no key is in two of them.

@@ -35,6 +35,7 @@ impl Answers for PaliGemma {
             scene,
             prompt: question.prompt.clone(),
             options,
+            constraint: None,
         };
         let requests: Vec<Request> = scenes.into_iter().zip(questions).map(request).collect();
         answer_or_halve(self, &requests)

@@ -91,7 +91,9 @@ fn digest(rows: &[Row]) -> String {
         put(id);
         put(prompt);
         put(&images.len().to_string());
-        images.iter().for_each(|image| put(&image.name));
+        for image in images {
+            put(&image.name);
+        }
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:x}", hash.finalize())
 }

@@ -42,6 +42,7 @@ impl Answers for Fake {
                 text: format!("{} é \"{shades:?}\"\n", question.prompt),
                 token_ids: shades.into_iter().filter(|&shade| shade != 40).collect(),
                 log_probabilities: Vec::new(),
+                end_log_probability: None,
                 finish_reason: FinishReason::Stop,
                 usage: Usage::default(),
             })

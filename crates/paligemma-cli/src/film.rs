@@ -53,8 +53,8 @@ fn count(path: &Path) -> Result<usize, Error> {
     let output = ffmpeg(path, &["-c", "copy", "-f", "null", "-"])?;
     // The report has a line `frame=N` each time it is made; the last one counts.
     let report = String::from_utf8_lossy(&output.stdout).into_owned();
-    let counts = report.lines().filter_map(|line| line.strip_prefix("frame="));
-    match counts.last().and_then(|count| count.trim().parse().ok()) {
+    let mut counts = report.lines().filter_map(|line| line.strip_prefix("frame="));
+    match counts.next_back().and_then(|count| count.trim().parse().ok()) {
         Some(frames) if frames > 0 => Ok(frames),
         _ => Err(Error::NotVideo { path: path.to_owned(), said: "it has no frames".to_owned() }),
     }

@@ -75,7 +75,7 @@ fn classification(model: &PaliGemma, cases: &[Case]) -> Result<(), Error> {
     println!("| Template and labels | plain | `--normalise` | `--calibrated` | both |");
     println!("|---|---|---|---|---|");
     for (name, question) in QUESTIONS {
-        let mut row = format!("| {name} |");
+        print!("| {name} |");
         for (normalised, calibrated) in [(false, false), (true, false), (false, true), (true, true)]
         {
             let mut right = 0;
@@ -84,9 +84,9 @@ fn classification(model: &PaliGemma, cases: &[Case]) -> Result<(), Error> {
                 let how = Classify { template, normalised, calibrated };
                 right += usize::from(model.classify(&case.seen, &labels, &how)?[0].text == truth);
             }
-            row += &format!(" {:.2} |", right as f32 / cases.len() as f32);
+            print!(" {:.2} |", right as f32 / cases.len() as f32);
         }
-        println!("{row}");
+        println!();
     }
     Ok(())
 }

@@ -16,6 +16,9 @@ const ROOM: f32 = 2.0;
 /// The mask of an outline within its box, as [`crop_mask`] gives it: the shape of a thing, that
 /// shape turned, or any polygon, large or small, at times partly hidden. A pure function of the
 /// seed.
+///
+/// # Panics
+/// Never: the picture that it draws has a size above zero.
 pub fn silhouette(seed: u64) -> Vec<f32> {
     let mut rng = SmallRng::seed_from_u64(seed);
     let sides = [rng.random_range(SIDES), rng.random_range(SIDES)];

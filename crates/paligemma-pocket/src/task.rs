@@ -213,7 +213,8 @@ mod tests {
         let both = segment(&scene(), &[(1, codes[0]), (0, codes[1]), (9, codes[1])]);
         assert_eq!(both.prefix, "segment blue star ; red circle");
         let star = "<loc0644><loc0512><loc0973><loc0840>".to_owned() + &"<seg007>".repeat(16);
-        let circle: String = (0..16).map(|code| format!("<seg{code:03}>")).collect();
+        let circle: String =
+            (0..16).fold(String::new(), |codes, code| codes + &format!("<seg{code:03}>"));
         let circle = format!("<loc0256><loc0000><loc0402><loc0146>{circle}");
         assert_eq!(both.suffix, format!("{star} blue star ; {circle} red circle"));
     }

@@ -35,7 +35,7 @@ fn animations_are_drawn_as_the_reference_draws_them() {
         for (place, frame) in frames.iter().enumerate() {
             let difference = largest_difference(frame, &expected(place));
             // The decoder's blending rounds down (image-webp 0.2, `do_alpha_blending`).
-            let rounding = u8::from(name.ends_with(".webp"));
+            let rounding = u8::from(Path::new(name).extension() == Some("webp".as_ref()));
             assert!(difference <= rounding, "{name}, frame {place}: {difference}");
         }
         assert!(clip.read(&[1, 4]).unwrap() == [&frames[1], &frames[4]].map(Clone::clone));
@@ -140,7 +140,7 @@ proptest! {
         prop_assert_eq!(chosen.len(), count);
         for (i, place) in chosen.iter().enumerate() {
             // Each in its own part of the clip.
-            prop_assert!(i * total <= place * count + count - 1 && place * count < (i + 1) * total);
+            prop_assert!(i * total < place * count + count && place * count < (i + 1) * total);
         }
         prop_assert!(chosen.windows(2).all(|pair| pair[0] < pair[1]));
     }

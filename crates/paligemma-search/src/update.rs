@@ -132,7 +132,8 @@ impl Reader<'_> {
         }
         let encoded = self.model.encode_each(&pictures)?;
         let options = Options { max_new_tokens: CAPTION, ..Options::default() };
-        let request = |scene| Request { scene, prompt: caption_prompt("en"), options };
+        let request =
+            |scene| Request { scene, prompt: caption_prompt("en"), options, constraint: None };
         let requests: Vec<Request> =
             encoded.iter().map(|picture| request(picture.scene.clone())).collect();
         let answers = self.model.batch(&requests)?;

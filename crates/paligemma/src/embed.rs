@@ -151,7 +151,7 @@ mod tests {
         counts.take();
         let answer = |scene: Scene| {
             let (prompt, options) = ("caption en".to_owned(), Options::default());
-            model.generate(&Request { scene, prompt, options }).unwrap()
+            model.generate(&Request { scene, prompt, options, constraint: None }).unwrap()
         };
         assert_eq!(answer(seen), answer(kept));
         assert_eq!(counts.take(), [0, 2]);

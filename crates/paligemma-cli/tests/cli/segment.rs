@@ -29,7 +29,7 @@ fn masks_are_of_the_picture_and_in_their_boxes() {
     for (index, one) in segments.iter().enumerate() {
         let members = ["area", "confidence", "label", "polygons", "rle", "x0", "x1", "y0", "y1"];
         assert_eq!(keys(one), members);
-        let size = [&one["rle"]["size"][0], &one["rle"]["size"][1]].map(|side| side.as_u64());
+        let size = [&one["rle"]["size"][0], &one["rle"]["size"][1]].map(serde_json::Value::as_u64);
         assert_eq!(size, [Some(100), Some(150)], "height and width, as COCO has them");
         let rle = Rle::from_compressed([100, 150], one["rle"]["counts"].as_str().unwrap()).unwrap();
         let mask = rle.bitmap().unwrap();

@@ -86,15 +86,18 @@ pub(super) unsafe fn int8<const N: usize>(
     let lines = weights.len() / 64;
     let starts = starts(x.map(|(x, _)| x), 4 * lines);
     for step in 0..lines / 2 {
-        for part in 0..2 {
-            // SAFETY: there are `lines` lines, and each row has four bytes for each.
-            let weights = unsafe { load(weights.as_ptr(), 128 * step + 64 * part) };
-            let weights = _mm512_xor_si512(weights, raise);
-            for row in 0..N {
-                // SAFETY: see above.
-                let x = unsafe { broadcast(starts[row], 8 * step + 4 * part) };
-                sums[row][part] = _mm512_dpbusd_epi32(sums[row][part], weights, x);
-            }
+        // SAFETY: there are `lines` lines, and each row has four bytes for each.
+        let (even, odd) = unsafe {
+            let line = weights.as_ptr();
+            (load(line, 128 * step), load(line, 128 * step + 64))
+        };
+        let (even, odd) = (_mm512_xor_si512(even, raise), _mm512_xor_si512(odd, raise));
+        for row in 0..N {
+            // SAFETY: see above.
+            let (a, b) =
+                unsafe { (broadcast(starts[row], 8 * step), broadcast(starts[row], 8 * step + 4)) };
+            sums[row][0] = _mm512_dpbusd_epi32(sums[row][0], even, a);
+            sums[row][1] = _mm512_dpbusd_epi32(sums[row][1], odd, b);
         }
     }
     let mut out = [[0; LANES]; N];

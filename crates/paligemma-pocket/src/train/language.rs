@@ -71,68 +71,83 @@ impl Stage {
 }
 
 fn stages() -> [Stage; 4] {
-    [
-        Stage {
-            name: "one thing",
-            recipe: Recipe {
-                scenes: 32,
-                things: vec![(1..=1, 1.0)],
-                pages: 0,
-                tasks: &[Task::Caption, Task::Detect],
-            },
-            rates: OptimizerConfig { adamw: 2e-3, muon: Some(0.02) },
-            tower_learns: false,
-            measured: 1..=1,
-            solved: |score| score.caption.rate() > 0.7 && score.detection.f1() > 0.2,
-            pace: Pace::Clock,
-            interval: INTERVAL,
+    [one_thing(), two_things(), all_tasks(), masks()]
+}
+
+/// Where things are, and what they are called.
+fn one_thing() -> Stage {
+    Stage {
+        name: "one thing",
+        recipe: Recipe {
+            scenes: 32,
+            things: vec![(1..=1, 1.0)],
+            pages: 0,
+            tasks: &[Task::Caption, Task::Detect],
         },
-        Stage {
-            name: "two things",
-            recipe: Recipe {
-                scenes: 24,
-                things: vec![(1..=1, 0.4), (2..=2, 0.6)],
-                pages: 0,
-                tasks: &Task::PLAIN,
-            },
-            rates: OptimizerConfig { adamw: 1e-3, muon: Some(0.01) },
-            tower_learns: false,
-            measured: 1..=2,
-            solved: |score| score.caption.rate() > 0.75 && score.detection.f1() > 0.6,
-            pace: Pace::Clock,
-            interval: INTERVAL,
+        rates: OptimizerConfig { adamw: 2e-3, muon: Some(0.02) },
+        tower_learns: false,
+        measured: 1..=1,
+        solved: |score| score.caption.rate() > 0.7 && score.detection.f1() > 0.2,
+        pace: Pace::Clock,
+        interval: INTERVAL,
+    }
+}
+
+/// Order, questions and pages.
+fn two_things() -> Stage {
+    Stage {
+        name: "two things",
+        recipe: Recipe {
+            scenes: 24,
+            things: vec![(1..=1, 0.4), (2..=2, 0.6)],
+            pages: 0,
+            tasks: &Task::PLAIN,
         },
-        Stage {
-            name: "all",
-            recipe: Recipe {
-                scenes: 24,
-                things: vec![(1..=1, 0.25), (2..=2, 0.45), (3..=4, 0.3)],
-                pages: 0,
-                tasks: &Task::PLAIN,
-            },
-            rates: OptimizerConfig { adamw: 1e-3, muon: Some(0.01) },
-            tower_learns: false,
-            measured: 1..=2,
-            solved: |_| false,
-            pace: Pace::Clock,
-            interval: INTERVAL,
+        rates: OptimizerConfig { adamw: 1e-3, muon: Some(0.01) },
+        tower_learns: false,
+        measured: 1..=2,
+        solved: |score| score.caption.rate() > 0.75 && score.detection.f1() > 0.6,
+        pace: Pace::Clock,
+        interval: INTERVAL,
+    }
+}
+
+/// As the model is used.
+fn all_tasks() -> Stage {
+    Stage {
+        name: "all",
+        recipe: Recipe {
+            scenes: 24,
+            things: vec![(1..=1, 0.25), (2..=2, 0.45), (3..=4, 0.3)],
+            pages: 0,
+            tasks: &Task::PLAIN,
         },
-        Stage {
-            name: "masks",
-            recipe: Recipe {
-                scenes: 16,
-                things: vec![(1..=1, 0.25), (2..=2, 0.45), (3..=4, 0.3)],
-                pages: 0,
-                tasks: &Task::ALL,
-            },
-            rates: OptimizerConfig { adamw: 1e-3, muon: Some(5e-3) },
-            tower_learns: false,
-            measured: 1..=2,
-            solved: |_| false,
-            pace: Pace::Steps(Schedule { steps: 450, warmup: 50 }),
-            interval: Interval { steps: 150, ..INTERVAL },
+        rates: OptimizerConfig { adamw: 1e-3, muon: Some(0.01) },
+        tower_learns: false,
+        measured: 1..=2,
+        solved: |_| false,
+        pace: Pace::Clock,
+        interval: INTERVAL,
+    }
+}
+
+/// The outlines of things beside all else.
+fn masks() -> Stage {
+    Stage {
+        name: "masks",
+        recipe: Recipe {
+            scenes: 16,
+            things: vec![(1..=1, 0.25), (2..=2, 0.45), (3..=4, 0.3)],
+            pages: 0,
+            tasks: &Task::ALL,
         },
-    ]
+        rates: OptimizerConfig { adamw: 1e-3, muon: Some(5e-3) },
+        tower_learns: false,
+        measured: 1..=2,
+        solved: |_| false,
+        pace: Pace::Steps(Schedule { steps: 450, warmup: 50 }),
+        interval: Interval { steps: 150, ..INTERVAL },
+    }
 }
 
 /// The factor of the rates: a warm-up at the start of a stage, full, then down to nothing.
