@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 
 use crate::workspace::{self, Result, WITH_DEV, cargo, cargo_workspace};
-use crate::{conformance, golden, layers, tidy};
+use crate::{conformance, cross, golden, layers, tidy};
 
 /// Arguments of `ci`.
 #[derive(clap::Args)]
@@ -46,6 +46,8 @@ pub(crate) enum Stage {
     Layers,
     /// Lints, every target and backend
     Clippy,
+    /// Compiles for another kind of CPU
+    Cross,
     /// Unit, golden, end-to-end and documentation tests
     Test,
     /// Documentation without a broken link
@@ -77,6 +79,7 @@ impl Stage {
                 command.args(["--all-targets", "--", "-D", "warnings"]);
                 Work::Command(command)
             }
+            Self::Cross => verb("cross", cross::run),
             Self::Test => Work::Command(cargo_workspace("test")),
             Self::Docs => {
                 let mut command = cargo_workspace("doc");

@@ -3,7 +3,9 @@
 mod bench;
 mod ci;
 mod conformance;
+mod cross;
 mod device_bundle;
+mod gallery;
 mod golden;
 mod layers;
 mod pocket;
@@ -26,10 +28,14 @@ enum Verb {
     Conformance(conformance::Args),
     /// Make the golden files again, or prove that they are what the manifest says
     Golden(golden::Args),
+    /// Check that the crates without C code compile for another kind of CPU
+    Cross,
     /// Prove that the workspace's dependencies run one way
     Layers,
     /// Prove the house rules on every file: docs, lengths, leftovers, links
     Tidy,
+    /// Write the page of what the embedded model says of scenes that it never saw
+    Gallery,
     /// Make, train or evaluate the embedded model
     Pocket(pocket::Args),
     /// Write a checkpoint of random weights in the published format
@@ -46,8 +52,10 @@ fn main() -> ExitCode {
         Verb::Test => ci::run(&ci::Args::only(ci::Stage::Test)),
         Verb::Conformance(args) => conformance::run(&args),
         Verb::Golden(args) => golden::run(&args),
+        Verb::Cross => cross::run(),
         Verb::Layers => layers::run(),
         Verb::Tidy => tidy::run(),
+        Verb::Gallery => gallery::run(),
         Verb::Pocket(args) => pocket::run(&args),
         Verb::RandomCheckpoint(args) => bench::run("random-checkpoint", &args),
         Verb::BenchPeers(args) => bench::run("bench-peers", &args),

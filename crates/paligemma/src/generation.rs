@@ -232,6 +232,8 @@ pub(crate) struct Start {
 pub(crate) struct Generation<'m> {
     reply: Box<dyn Reply + 'm>,
     rows: Vec<Row>,
+    /// The rows that are still being computed, in the order of the reply.
+    live: Vec<usize>,
     eos: u32,
     dtype: Dtype,
     steps: usize,
@@ -253,8 +255,9 @@ impl<'m> Generation<'m> {
             answer: Answer::empty(start.usage),
             open: true,
         };
-        let rows = starts.into_iter().map(row).collect();
-        Self { reply, rows, eos: tokenizer.special().eos, dtype, steps: 0 }
+        let rows: Vec<Row> = starts.into_iter().map(row).collect();
+        let live = (0..rows.len()).collect();
+        Self { reply, rows, live, eos: tokenizer.special().eos, dtype, steps: 0 }
     }
 
     /// Whether every row has ended.
@@ -265,21 +268,34 @@ impl<'m> Generation<'m> {
     /// Chooses one token per open row; `show` gets the row and the text that it completes.
     pub(crate) fn step(&mut self, mut show: impl FnMut(usize, String)) -> Result<(), Error> {
         if self.steps > 0 {
-            let last = |row: &Row| row.answer.token_ids.last().copied().unwrap_or(self.eos);
-            let tokens: Vec<u32> = self.rows.iter().map(last).collect();
+            self.leave_ended();
+            let last = |&i: &usize| self.rows[i].answer.token_ids.last().copied();
+            let tokens: Vec<u32> = self.live.iter().map(|i| last(i).unwrap_or(self.eos)).collect();
             self.reply.advance(&tokens);
         }
         let logits = self.reply.logits();
-        let vocabulary = logits.len() / self.rows.len();
-        let rows = self.rows.iter_mut().zip(logits.chunks_exact(vocabulary)).enumerate();
-        for (i, (row, logits)) in rows.filter(|(_, (row, _))| row.open) {
-            Error::check_finite(logits, self.steps, self.dtype)?;
-            if let Some(text) = row.take(logits, self.eos) {
-                show(i, text);
+        let vocabulary = logits.len() / self.live.len();
+        for (&i, logits) in self.live.iter().zip(logits.chunks_exact(vocabulary)) {
+            let row = &mut self.rows[i];
+            if row.open {
+                Error::check_finite(logits, self.steps, self.dtype)?;
+                if let Some(text) = row.take(logits, self.eos) {
+                    show(i, text);
+                }
             }
         }
         self.steps += 1;
         Ok(())
+    }
+
+    /// Computes on without the rows that have ended, once they are half: it copies the cache.
+    fn leave_ended(&mut self) {
+        let open = |&place: &usize| self.rows[self.live[place]].open;
+        let open: Vec<usize> = (0..self.live.len()).filter(open).collect();
+        if !open.is_empty() && 2 * open.len() <= self.live.len() {
+            self.reply.select(&open);
+            self.live = open.into_iter().map(|place| self.live[place]).collect();
+        }
     }
 
     /// The answers, in the order of the requests.

@@ -1,15 +1,12 @@
 //! The rule of answers to `detect` and `segment`: boxes that span an area, and labels that were
 //! asked for.
 
-use paligemma_processor::{LOCATIONS, SEGMENTS, Tokenizer};
+use paligemma_processor::{CODES, LOCATIONS, SEGMENTS, Tokenizer};
 
 use crate::{Constraint, Error};
 
 /// Location tokens of an item: y0, x0, y1, x1.
 const EDGES: usize = 4;
-
-/// Mask tokens of an item in an answer to `segment`: a mask has 4 x 4 codes.
-const CODES: usize = 16;
 
 /// Where every label begins.
 const ROOT: usize = 0;

@@ -53,6 +53,19 @@ fn draws_are_those_of_the_next_seeds_once_each_and_best_first() {
 }
 
 #[test]
+fn answers_that_end_early_leave_the_others_what_they_are_alone() {
+    let requests = [1, 9, 2, 3, 12, 2].map(|max_new_tokens| {
+        request("caption en", Options { max_new_tokens, ..Options::default() })
+    });
+    let together = MODEL.batch(&requests).unwrap();
+    for (answer, request) in together.iter().zip(&requests) {
+        let alone = MODEL.generate(request).unwrap();
+        assert_eq!((&answer.text, &answer.token_ids), (&alone.text, &alone.token_ids));
+        assert_eq!(answer.finish_reason, alone.finish_reason);
+    }
+}
+
+#[test]
 fn beams_have_the_probability_that_scoring_gives_them() {
     let prompt = "caption en";
     let request = request(prompt, Options { num_beams: 4, ..Options::default() });
