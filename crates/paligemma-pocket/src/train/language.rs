@@ -36,8 +36,6 @@ struct Stage {
     name: &'static str,
     recipe: Recipe,
     rates: OptimizerConfig,
-    /// Whether the tower learns too, or stays as the first stage left it.
-    tower_learns: bool,
     measured: RangeInclusive<usize>,
     solved: fn(&Score) -> bool,
     pace: Pace,
@@ -85,7 +83,6 @@ fn one_thing() -> Stage {
             tasks: &[Task::Caption, Task::Detect],
         },
         rates: OptimizerConfig { adamw: 2e-3, muon: Some(0.02) },
-        tower_learns: false,
         measured: 1..=1,
         solved: |score| score.caption.rate() > 0.7 && score.detection.f1() > 0.2,
         pace: Pace::Clock,
@@ -104,7 +101,6 @@ fn two_things() -> Stage {
             tasks: &Task::PLAIN,
         },
         rates: OptimizerConfig { adamw: 1e-3, muon: Some(0.01) },
-        tower_learns: false,
         measured: 1..=2,
         solved: |score| score.caption.rate() > 0.75 && score.detection.f1() > 0.6,
         pace: Pace::Clock,
@@ -123,7 +119,6 @@ fn all_tasks() -> Stage {
             tasks: &Task::PLAIN,
         },
         rates: OptimizerConfig { adamw: 1e-3, muon: Some(0.01) },
-        tower_learns: false,
         measured: 1..=2,
         solved: |_| false,
         pace: Pace::Clock,
@@ -142,7 +137,6 @@ fn masks() -> Stage {
             tasks: &Task::ALL,
         },
         rates: OptimizerConfig { adamw: 1e-3, muon: Some(5e-3) },
-        tower_learns: false,
         measured: 1..=2,
         solved: |_| false,
         pace: Pace::Steps(Schedule { steps: 450, warmup: 50 }),
@@ -157,16 +151,8 @@ fn factor(step: usize, seconds: f64, budget: f64) -> f64 {
     warm * left.clamp(0.0, 1.0)
 }
 
-/// Features of the batch's pictures, through which the tower learns or not.
-fn encode(
-    model: &Model<Training>,
-    batch: &Batch,
-    tower_learns: bool,
-    device: &FlexDevice,
-) -> Tensor<Training, 3> {
-    if tower_learns {
-        return model.encode(batch.pictures(device));
-    }
+/// Features of the batch's pictures. The tower stays as the first stage left it.
+fn encode(model: &Model<Training>, batch: &Batch, device: &FlexDevice) -> Tensor<Training, 3> {
     let features = model.vision_tower().valid().forward(batch.pictures(device));
     model.projector().forward(Tensor::from_inner(features))
 }
@@ -256,7 +242,7 @@ fn step(
     stage: &Stage,
     meter: &mut Meter,
 ) -> State {
-    let features = encode(&state.model, batch, stage.tower_learns, &FlexDevice);
+    let features = encode(&state.model, batch, &FlexDevice);
     let loss = suffix_loss(&state.model, features, &batch.rows, vocabulary::PAD);
     let factor = stage.factor(state.progress.step, meter.seconds(), meter.budget);
     let value = f64::from(loss.clone().into_scalar());
