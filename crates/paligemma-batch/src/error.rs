@@ -74,6 +74,12 @@ pub enum BatchError {
         /// The file.
         path: PathBuf,
     },
+    /// The folder of the results is not there.
+    #[error("cannot write {}: there is no such folder; make it first", path.display())]
+    NoFolder {
+        /// The file.
+        path: PathBuf,
+    },
     /// Results are there, but not what they are results of.
     #[error("cannot resume {}: {} is missing beside it; give another --out", path.display(), missing.display())]
     Unknown {

@@ -15,7 +15,7 @@ use crate::{Row, whole};
 pub struct Job {
     /// The rows.
     pub rows: Vec<Row>,
-    /// What tells the model from others; nothing is opened by this name.
+    /// What tells the model from others, such as its fingerprint; nothing is opened by it.
     pub model: String,
     /// How each answer is made. Every row begins with the same seed, so that it does not matter
     /// which rows were answered before it.
@@ -27,6 +27,7 @@ pub struct Job {
 pub(crate) struct Identity {
     model: String,
     max_new_tokens: usize,
+    num_beams: usize,
     temperature: Option<f32>,
     top_k: Option<usize>,
     top_p: Option<f32>,
@@ -44,6 +45,7 @@ impl Identity {
         Self {
             model: job.model.clone(),
             max_new_tokens: job.options.max_new_tokens,
+            num_beams: job.options.num_beams,
             temperature,
             top_k,
             top_p,
@@ -62,7 +64,7 @@ impl Identity {
         } else if (self.rows, &self.rows_sha256) != (other.rows, &other.rows_sha256) {
             Some("rows (other pictures, prompts or --shard)")
         } else {
-            Some("options (another number of tokens, sampling or seed)")
+            Some("options (another number of tokens or beams, sampling or seed)")
         }
     }
 

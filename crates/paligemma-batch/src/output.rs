@@ -25,13 +25,18 @@ impl Output {
     /// New results.
     ///
     /// # Errors
-    /// If there are some already, or the name ends in neither `.jsonl` nor `.parquet`.
+    /// If there are some already, the folder is not there, or the name ends in neither `.jsonl` nor
+    /// `.parquet`.
     pub fn create(path: &Path) -> Result<Self, BatchError> {
         let (lines, table) = places(path)?;
         for taken in [path, &lines] {
             if taken.exists() {
                 return Err(BatchError::Exists { path: taken.to_owned() });
             }
+        }
+        let folder = lines.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if folder.is_some_and(|folder| !folder.is_dir()) {
+            return Err(BatchError::NoFolder { path: path.to_owned() });
         }
         Ok(Self { lines, table, begun: false })
     }
@@ -44,7 +49,10 @@ impl Output {
     pub fn resume(path: &Path, job: &Job) -> Result<Self, BatchError> {
         let (lines, table) = places(path)?;
         if !lines.exists() {
-            return Self::create(path);
+            return match table.filter(|table| table.exists()) {
+                Some(table) => Err(BatchError::Unknown { path: table, missing: lines }),
+                None => Self::create(path),
+            };
         }
         let identity = identity_beside(&lines);
         let begun = match Identity::read(&identity) {
@@ -65,9 +73,11 @@ impl Output {
         if self.begun {
             return Journal::open(&self.lines, &job.rows);
         }
+        // The lines first: who else begins them at the same time fails here, and changes nothing.
+        let journal = Journal::create(&self.lines)?;
         let path = identity_beside(&self.lines);
         Identity::of(job).write(&path).map_err(|source| BatchError::Write { path, source })?;
-        Journal::create(&self.lines)
+        Ok(journal)
     }
 
     /// Makes the table, if one is wanted.

@@ -191,6 +191,17 @@ fn a_job_that_breaks_off_is_gone_on_with() {
 }
 
 #[test]
+fn what_cannot_be_written_or_gone_on_with_is_said_at_once() {
+    let desk = Desk::new();
+    let nowhere = Output::create(&desk.path("no/such/out.jsonl")).unwrap_err();
+    assert!(nowhere.to_string().contains("no such folder"), "{nowhere}");
+    let table = desk.path("out.parquet");
+    fs::write(&table, "").unwrap();
+    let lost = Output::resume(&table, &desk.job()).unwrap_err();
+    assert!(lost.to_string().contains("out.parquet.jsonl is missing"), "{lost}");
+}
+
+#[test]
 fn results_of_something_else_are_refused() {
     let desk = Desk::new();
     let (job, out) = (desk.job(), desk.path("out.jsonl"));
@@ -206,6 +217,7 @@ fn results_of_something_else_are_refused() {
     };
     assert!(other(|job| job.model.push('2')).contains("--model"));
     assert!(other(|job| job.options.seed = 1).contains("seed"));
+    assert!(other(|job| job.options.num_beams = 4).contains("beams"));
     assert!(other(|job| job.rows[2].prompt.push('!')).contains("prompts"));
     assert!(other(|job| job.rows.swap(0, 1)).contains("rows"));
     assert!(other(|job| drop(job.rows.pop())).contains("--shard"));

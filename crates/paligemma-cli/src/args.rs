@@ -54,11 +54,6 @@ impl ModelArgs {
         self.name.locate()
     }
 
-    /// What tells its weights from those of other models.
-    pub(crate) fn identity(&self) -> String {
-        format!("{} in {}", self.name.identity(), self.dtype)
-    }
-
     /// Opens the model that was found.
     pub(crate) fn open(&self, place: &Place) -> Result<PaliGemma, Error> {
         self.threads.start()?;

@@ -52,19 +52,6 @@ impl ModelName {
         }
     }
 
-    /// What tells it from other models; a folder has the same name wherever it is named from.
-    pub(crate) fn identity(&self) -> String {
-        let Some(name) = &self.model else { return "embedded".to_owned() };
-        if let Ok(folder) = Path::new(name).canonicalize() {
-            return folder.to_string_lossy().into_owned();
-        }
-        #[cfg(feature = "hub")]
-        if let Some(revision) = &self.revision {
-            return format!("{name}@{revision}");
-        }
-        name.clone()
-    }
-
     /// The folder of a hub id, with a bar for each download where a person looks on.
     #[cfg(feature = "hub")]
     fn fetch(&self, name: &str) -> Result<PathBuf, paligemma::Error> {

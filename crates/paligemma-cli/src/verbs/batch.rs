@@ -50,7 +50,8 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// Whether the results can be written is seen before the model is opened.
+    /// Whether new results can be written is seen before the model is opened; whether others are
+    /// of this model, after it.
     pub(crate) fn run(self) -> Result<(), Error> {
         let options = self.answer.options()?;
         if self.prompt.as_ref().is_some_and(|prompt| prompt.trim().is_empty()) {
@@ -62,11 +63,15 @@ impl Batch {
             Some(shard) => shard.of(rows),
             None => rows,
         };
-        let job = Job { rows, model: self.model.identity(), options };
-        let results =
-            if self.resume { Output::resume(&self.out, &job) } else { Output::create(&self.out) }?;
+        let new = if self.resume { None } else { Some(Output::create(&self.out)?) };
         let stop = stop_at_interrupt()?;
         let model = self.model.open(&self.model.locate()?)?;
+        let weights = format!("{} in {}", model.fingerprint(), model.dtype());
+        let job = Job { rows, model: weights, options };
+        let results = match new {
+            Some(results) => results,
+            None => Output::resume(&self.out, &job)?,
+        };
         let bar = Bar::of_items("rows");
         let summary = run(&model, &job, &results, self.batch_size.get(), |summary| {
             bar.show(summary.done, summary.rows);
