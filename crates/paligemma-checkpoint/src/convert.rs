@@ -16,7 +16,6 @@ use safetensors::Dtype;
 use crate::checkpoint::Checkpoint;
 use crate::layout::LAYOUTS;
 use crate::load::{Progress, check_module};
-use crate::masks::MASK_FILES;
 use crate::names::ModulePath;
 use crate::packed::Packing;
 use crate::save::SaveError;
@@ -78,7 +77,7 @@ pub fn convert<B: NnBackend, M: Pack<B>>(
 }
 
 /// The files beside the weights of the checkpoint in `folder`: its configuration, its tokenizer,
-/// whatever other JSON there is, and its mask VQ-VAE.
+/// and whatever other JSON there is.
 ///
 /// # Errors
 ///
@@ -91,8 +90,7 @@ pub fn other_files(folder: &Path) -> Result<Vec<(String, Vec<u8>)>, SourceError>
         let path = entry.path();
         let Ok(name) = entry.file_name().into_string() else { continue };
         let is_json = path.extension().is_some_and(|extension| extension == "json");
-        let wanted = is_json && name != INDEX || MASK_FILES.contains(&&*name);
-        if wanted && path.is_file() {
+        if is_json && name != INDEX && path.is_file() {
             let contents = fs::read(&path).map_err(|source| SourceError::Read { path, source })?;
             files.push((name, contents));
         }

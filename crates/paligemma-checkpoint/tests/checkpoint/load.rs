@@ -147,7 +147,7 @@ fn a_wrong_shape_is_named_with_both_shapes() {
         tensors.insert(QUERY.to_owned(), flipped);
     });
     let error = load_bytes(changed).unwrap_err();
-    assert_says(&error, &[QUERY, "[48, 64]", "expected [64, 48]", "config.json"]);
+    assert_says(&error, &[QUERY, "[48, 64]", "expected [64, 48]", "the configuration"]);
 }
 
 #[test]
