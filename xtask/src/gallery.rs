@@ -15,6 +15,9 @@ const SCENES: [&str; 4] = ["a.png", "b.png", "c.png", "d.png"];
 
 /// What is asked, in the folder of the scenes.
 const EXAMPLES: &[&[&str]] = &[
+    &["index", ".", "--out", "../gallery.index"],
+    &["search", "../gallery.index", "--text", "a black triangle", "--top", "2"],
+    &["search", "../gallery.index", "--image", "c.png", "--top", "2"],
     &["caption", "a.png"],
     &["ask", "b.png", "how many yellow shapes are there?"],
     &["ocr", "d.png"],
@@ -43,9 +46,6 @@ const EXAMPLES: &[&[&str]] = &[
     ],
     &["rank", "--text", "an orange square and a purple cross", "a.png", "b.png", "c.png", "d.png"],
     &["generate", "c.png", "--prompt", "caption en", "--num-beams", "3", "--num-answers", "3"],
-    &["index", ".", "--out", "../gallery.index"],
-    &["search", "../gallery.index", "--text", "a black triangle", "--top", "2"],
-    &["search", "../gallery.index", "--image", "c.png", "--top", "2"],
 ];
 
 const PAGE: &str = "docs/gallery.md";
@@ -71,7 +71,9 @@ pub(crate) fn run() -> Result {
     let page = page(|words| {
         let mut command = Command::new(&program);
         let said = workspace::output(command.args(words).current_dir(&scenes))?;
-        Ok(String::from_utf8_lossy(&said).into_owned())
+        // Where the scenes lie for the moment is of no interest.
+        let place = format!("{}{}", scenes.display(), std::path::MAIN_SEPARATOR);
+        Ok(String::from_utf8_lossy(&said).replace(&place, ""))
     })?;
     keep(&scenes, &page)
 }
