@@ -4,6 +4,9 @@
 //! [`read_jsonl`] checks every row before it gives any, and says which lines are wrong and why;
 //! [`write_jsonl`] writes such a file whole or not at all.
 //!
+//! A [`Preset`] is the published recipe of a task. An [`Augmentation`] varies the pictures and a
+//! [`Target`] chooses the answer for each [`Use`] of an example, the same whenever it is asked for.
+//!
 //! ```
 //! use paligemma_data::read_jsonl;
 //!
@@ -14,14 +17,22 @@
 //! assert!(error.contains("train.jsonl:1: \"sufix\" is no key of a row: did you mean \"suffix\"?"));
 //! ```
 
+mod augment;
 mod error;
 mod example;
 mod fault;
 mod jsonl;
 mod pictures;
+mod presets;
+mod seed;
+mod target;
 mod whole;
 
+pub use augment::{Augmentation, NoSuchAugmentation};
 pub use error::DataError;
 pub use example::Example;
 pub use fault::{Fault, LISTED, Place, Problem};
 pub use jsonl::{read_jsonl, write_jsonl};
+pub use presets::{Frames, Preset, PresetError};
+pub use seed::Use;
+pub use target::Target;

@@ -230,7 +230,7 @@ proptest! {
     ) {
         let folder = desk();
         let contents = lines.join(&b'\n');
-        let full = contents.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
+        let full = contents.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).count();
         match read(folder.path(), &contents) {
             Ok(examples) => prop_assert_eq!(examples.len(), full),
             Err(error) => prop_assert!(!error.to_string().is_empty()),
