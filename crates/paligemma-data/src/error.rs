@@ -26,6 +26,30 @@ pub enum DataError {
         /// The file or folder.
         path: PathBuf,
     },
+    /// A file is not in the format that it should have.
+    #[error("cannot read {}: {reason}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A table lacks a column.
+    #[error("{} has no column \"{name}\": there are {}", path.display(), there.join(", "))]
+    NoColumn {
+        /// The file.
+        path: PathBuf,
+        /// What was asked for.
+        name: String,
+        /// The columns that it has.
+        there: Vec<String>,
+    },
+    /// What is to be written is there already.
+    #[error("{} is there already: take it away, or give another --out", path.display())]
+    Exists {
+        /// The file or folder.
+        path: PathBuf,
+    },
     /// Rows or records are wrong. None of the others is given either.
     #[error("{}", list(faults, *total))]
     Faults {

@@ -109,6 +109,68 @@ pub enum Problem {
         /// The file.
         path: PathBuf,
     },
+    /// A record refers to one that is not there.
+    #[error("there is no {kind} {id}")]
+    NoSuch {
+        /// What it is.
+        kind: &'static str,
+        /// Its number.
+        id: i64,
+    },
+    /// Two records have one number.
+    #[error("another has the number {id}")]
+    SameId {
+        /// The number.
+        id: i64,
+    },
+    /// A picture is not what it was annotated as.
+    #[error("the picture has {} x {} pixels, its annotations are of {} x {}", there.0, there.1, said.0, said.1)]
+    PictureSize {
+        /// Width and height of the file.
+        there: (u32, u32),
+        /// What the annotations say.
+        said: (u32, u32),
+    },
+    /// A name that cannot stand in an answer.
+    #[error(
+        "the name {label:?} cannot stand in an answer: it is empty or has a `;`, `<` or line break"
+    )]
+    Label {
+        /// The name.
+        label: String,
+    },
+    /// A box that leaves its picture by more than a pixel.
+    #[error("the box from {x0} {y0} to {x1} {y1} leaves the picture of {width} x {height} pixels", x0 = edges[0], y0 = edges[1], x1 = edges[2], y1 = edges[3], width = size.0, height = size.1)]
+    Outside {
+        /// Left, top, right and bottom edge in pixels.
+        edges: [f64; 4],
+        /// Width and height of the picture.
+        size: (u32, u32),
+    },
+    /// A box or mask of no extent, or of less than a location.
+    #[error("the object is too small to be told: skip degenerate to leave such out")]
+    Degenerate,
+    /// A region of many things, which no answer can name.
+    #[error("a crowd region, which no answer can express: skip crowds to leave such out")]
+    Crowd,
+    /// A picture without any object.
+    #[error("the picture has no object, so there is no answer: skip empty to leave such out")]
+    EmptyPicture,
+    /// A line of labels of a picture that is not there.
+    #[error("labels of no picture: there is none of this name in {}", folder.display())]
+    LabelsAlone {
+        /// Where pictures are looked for.
+        folder: PathBuf,
+    },
+    /// A class without a picture.
+    #[error("the class has no picture")]
+    EmptyClass,
+    /// Something else than a picture where only pictures belong.
+    #[error("not the name of a picture: take the file out")]
+    NotPictureName,
+    /// A picture that lies in no folder of a class.
+    #[error("the picture lies in no folder of a class")]
+    NoClass,
     /// A file that cannot be read as a picture.
     #[error("{reason}")]
     Picture {

@@ -4,6 +4,9 @@
 //! [`read_jsonl`] checks every row before it gives any, and says which lines are wrong and why;
 //! [`write_jsonl`] writes such a file whole or not at all.
 //!
+//! [`import_coco`], [`import_coco_masks`], [`import_yolo`], [`import_csv`], [`import_parquet`] and
+//! [`import_folders`] make examples of what other programs keep.
+//!
 //! A [`Preset`] is the published recipe of a task. An [`Augmentation`] varies the pictures and a
 //! [`Target`] chooses the answer for each [`Use`] of an example, the same whenever it is asked for.
 //!
@@ -21,6 +24,7 @@ mod augment;
 mod error;
 mod example;
 mod fault;
+mod import;
 mod jsonl;
 mod pictures;
 mod presets;
@@ -32,6 +36,10 @@ pub use augment::{Augmentation, NoSuchAugmentation};
 pub use error::DataError;
 pub use example::Example;
 pub use fault::{Fault, LISTED, Place, Problem};
+pub use import::{
+    CocoOptions, Imported, MaskEncoder, Skip, TableOptions, YoloOptions, import_coco,
+    import_coco_masks, import_csv, import_folders, import_parquet, import_yolo,
+};
 pub use jsonl::{read_jsonl, write_jsonl};
 pub use presets::{Frames, Preset, PresetError};
 pub use seed::Use;

@@ -42,6 +42,7 @@ mod bitmap;
 mod detection;
 mod frames;
 mod jpeg;
+mod outline;
 mod picture;
 mod polygon;
 mod resize;
