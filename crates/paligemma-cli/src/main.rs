@@ -17,6 +17,7 @@
 //! paligemma watch clip.mp4 "caption en" --frames 16
 //! paligemma batch photos --prompt "caption en" --out results.jsonl
 //! paligemma convert --model DIR --dtype int8 --out SMALLER
+//! paligemma export --model RUN --merge --out MERGED
 //! paligemma info --model DIR
 //! paligemma devices
 //! ```

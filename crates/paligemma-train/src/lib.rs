@@ -2,13 +2,17 @@
 //!
 //! Everything works on `Model<Autodiff<B>>` for any backend `B` of the workspace.
 
+mod adapters;
 mod batch;
+mod groups;
 mod loss;
 mod optimizer;
 mod run;
 mod schedule;
 
+pub use adapters::Lora;
 pub use batch::{Row, Rows};
+pub use groups::{Names, Parameter, Selection, SelectionError, select};
 pub use loss::suffix_loss;
 pub use optimizer::{MixedOptimizer, OptimizerConfig, numbered};
 pub use run::{Progress, RunDirectory, RunError};
