@@ -75,7 +75,9 @@ mod save;
 mod source;
 mod write;
 
-pub use adapter::{ADAPTER_CONFIG, AdapterConfig, AdapterError, AdapterFile, TABLE, is_factor, save_adapter};
+pub use adapter::{
+    ADAPTER_CONFIG, AdapterConfig, AdapterError, AdapterFile, TABLE, is_factor, save_adapter,
+};
 pub use checkpoint::{Checkpoint, Elements, TensorInfo};
 pub use config::{ConfigError, PaliGemmaConfig};
 pub use convert::{convert, other_files};

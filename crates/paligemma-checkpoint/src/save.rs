@@ -143,9 +143,10 @@ pub(crate) fn collect<B: Backend, M: Module<B>>(
 ) -> Result<Vec<Pending<'static>>, SaveError> {
     let mut collector = Collector { path: ModulePath::default(), dtype, tensors: Vec::new() };
     module.visit(&mut collector);
-    let pending = collector.tensors.into_iter().filter_map(|found| {
-        name(&found.path).transpose().map(|name| found.pending(name?))
-    });
+    let pending = collector
+        .tensors
+        .into_iter()
+        .filter_map(|found| name(&found.path).transpose().map(|name| found.pending(name?)));
     let mut tensors = pending.collect::<Result<Vec<_>, _>>()?;
     // Wider types first, so that every tensor is aligned to its elements when mapped.
     tensors.sort_by(|a, b| {

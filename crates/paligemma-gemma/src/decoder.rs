@@ -2,9 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::{DType, Int, Tensor};
-use paligemma_nn::{
-    NnBackend, PrefixMask, Projection, Projections, RmsNorm, RotaryTable, Walk,
-};
+use paligemma_nn::{NnBackend, PrefixMask, Projection, Projections, RmsNorm, RotaryTable, Walk};
 
 use crate::layer::Pass;
 use crate::{DecoderLayer, GemmaConfig, KvCache};

@@ -7,7 +7,6 @@ use burn_autodiff::checkpoint::base::Checkpointer;
 use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
-use burn_autodiff::tensor::AutodiffTensor;
 use paligemma_packed::{Activation, PackedLayout};
 
 use crate::composed::{cast, primitive, tensor};
@@ -130,14 +129,20 @@ impl<B: NnBackend, C: CheckpointStrategy> NnBackend for Autodiff<B, C> {
         bias: Option<Float<Self>>,
         activation: Activation,
     ) -> Float<Self> {
-        let recorded = [Some(&x), bias.as_ref()].into_iter().flatten().any(Float::<Self>::is_tracked);
+        let recorded =
+            [Some(&x), bias.as_ref()].into_iter().flatten().any(Float::<Self>::is_tracked);
         if !recorded {
             let bias = bias.map(|bias| bias.primitive);
             let output = B::packed_linear(x.primitive, packed, layout, bias, activation);
-            return AutodiffTensor::new(output);
+            return Float::<Self>::new(output);
         }
-        let output =
-            B::packed_linear(x.primitive.clone(), packed.clone(), layout, None, Activation::Identity);
+        let output = B::packed_linear(
+            x.primitive.clone(),
+            packed.clone(),
+            layout,
+            None,
+            Activation::Identity,
+        );
         let output = record!(PackedLinear, [x], (packed, layout), output);
         let output = match bias {
             Some(bias) => {
@@ -158,6 +163,6 @@ impl<B: NnBackend, C: CheckpointStrategy> NnBackend for Autodiff<B, C> {
         layout: PackedLayout,
         ids: IntTensor<Self>,
     ) -> Float<Self> {
-        AutodiffTensor::new(B::packed_rows(packed, layout, ids))
+        Float::<Self>::new(B::packed_rows(packed, layout, ids))
     }
 }

@@ -5,11 +5,11 @@ use burn::tensor::module::embedding;
 use burn::tensor::{DType, Int, Shape, Tensor, TensorData};
 use paligemma_packed::{Activation, PackedFormat, PackedLayout};
 
-use crate::{Adapter, NnBackend};
 use crate::activation::gelu;
 use crate::attention::Precision;
 use crate::composed::{cast, primitive, tensor};
 use crate::parameter::{constant, normal};
+use crate::{Adapter, NnBackend};
 
 /// The matrix of a [`Projection`], published as `[out, in]`.
 #[derive(Module, Debug)]

@@ -16,10 +16,7 @@ pub trait Projections<B: NnBackend>: Module<B> {
     /// The same module with every projection as `change` makes it, which is told its path in the
     /// module: the names of fields, and numbers in lists, with dots between them.
     #[must_use]
-    fn each_projection(
-        self,
-        mut change: impl FnMut(&str, Projection<B>) -> Projection<B>,
-    ) -> Self {
+    fn each_projection(self, mut change: impl FnMut(&str, Projection<B>) -> Projection<B>) -> Self {
         self.map_projections(&mut Walk { path: Vec::new(), change: &mut change })
     }
 

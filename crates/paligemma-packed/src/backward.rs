@@ -55,14 +55,7 @@ impl PackedLayout {
     }
 
     /// The input channels of one task, over all output channels.
-    fn task(
-        &self,
-        packed: &[u8],
-        grad: &[f32],
-        first: usize,
-        weights: &mut [f32],
-        out: Columns,
-    ) {
+    fn task(&self, packed: &[u8], grad: &[f32], first: usize, weights: &mut [f32], out: Columns) {
         let (rows, width) = (grad.len() / self.outputs, COLUMNS.min(self.inputs - first));
         for block in (0..self.outputs).step_by(ROWS) {
             let outputs = ROWS.min(self.outputs - block);
@@ -116,8 +109,7 @@ fn unpack(format: PackedFormat, panel: &[u8], first: usize, width: usize, out: &
             for (pair, line) in lines.as_chunks::<{ 4 * LANES }>().0.iter().enumerate() {
                 let words = words(line);
                 *column(out, 2 * pair) = words.map(|word| f32::from_bits(word << 16));
-                *column(out, 2 * pair + 1) =
-                    words.map(|word| f32::from_bits(word & 0xFFFF_0000));
+                *column(out, 2 * pair + 1) = words.map(|word| f32::from_bits(word & 0xFFFF_0000));
             }
         }
         PackedFormat::Int8 => {

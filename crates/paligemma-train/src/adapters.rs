@@ -9,7 +9,8 @@ use crate::groups::{Names, SelectionError, published};
 
 /// The matrices of the decoder's layers. Named with the decoder, because the vision tower has
 /// matrices that are called `q_proj` too.
-const DECODER: [&str; 7] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+const DECODER: [&str; 7] =
+    ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
 
 /// Adapters to train (LoRA; over packed matrices, `QLoRA`).
 #[derive(Clone, Debug, PartialEq)]

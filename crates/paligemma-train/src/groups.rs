@@ -52,7 +52,7 @@ impl Parameter {
 }
 
 /// Why parameters cannot be selected.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq)]
 #[non_exhaustive]
 pub enum SelectionError {
     /// A pattern that fits nothing.

@@ -146,8 +146,8 @@ impl PaliGemma {
     ) -> Result<Self, Error> {
         let config = place.config()?;
         let tokenizer = place.tokenizer(&config)?;
-        Self::check_tokenizer(&config, &tokenizer)?;
         let checkpoint = place.checkpoint()?;
+        Self::check_tokenizer(&config, &tokenizer)?;
         let (adapter, base) = (place.adapter(), checkpoint.fingerprint());
         let fingerprint = adapter.map_or(base.clone(), |adapter| adapter.fingerprint(&base));
         let device = device.resolve()?;

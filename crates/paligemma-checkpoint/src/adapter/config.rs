@@ -101,7 +101,8 @@ impl AdapterConfig {
     /// alone would be the vision tower's too.
     pub(crate) fn to_json(&self, modules: &[String]) -> String {
         // PEFT's own files have a whole number here.
-        let alpha = if self.alpha.fract() == 0.0 { json!(self.alpha as i64) } else { json!(self.alpha) };
+        let alpha =
+            if self.alpha.fract() == 0.0 { json!(self.alpha as i64) } else { json!(self.alpha) };
         let file = json!({
             "peft_type": "LORA",
             "task_type": "CAUSAL_LM",

@@ -7,8 +7,8 @@ use burn::tensor::{DType, Tensor};
 use paligemma_nn::{Adapter, NnBackend, Projections};
 
 use super::{ADAPTER_WEIGHTS, AdapterConfig, AdapterError, BEGINNING, ENDINGS};
-use crate::load::nearest;
 use crate::layout::Layout;
+use crate::load::nearest;
 use crate::source::{self, SourceTensor};
 
 /// The table of embeddings, which is also the head: an adapter of the head would not be one of

@@ -85,10 +85,7 @@ impl DeviceWork for Fit<'_> {
 
 impl Info {
     fn of(place: &Place) -> Self {
-        let mut info = Self {
-            model: place.to_string(),
-            ..Self::default()
-        };
+        let mut info = Self { model: place.to_string(), ..Self::default() };
         info.config = info.keep(place.config());
         if let Some(config) = info.config.clone() {
             info.tokenizer = info.keep(place.tokenizer(&config));

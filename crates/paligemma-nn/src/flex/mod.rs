@@ -127,11 +127,7 @@ impl NnBackend for Flex {
         packed::linear(x, &packed, layout, bias, activation)
     }
 
-    fn packed_linear_backward(
-        packed: IntTensor<Self>,
-        layout: PackedLayout,
-        grad: Float,
-    ) -> Float {
+    fn packed_linear_backward(packed: IntTensor<Self>, layout: PackedLayout, grad: Float) -> Float {
         packed::linear_backward(&packed, layout, grad)
     }
 
