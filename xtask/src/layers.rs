@@ -54,7 +54,7 @@ const LAYERS: &[Layer] = &[
         &[],
     ),
     layer("paligemma-batch", &["paligemma", "paligemma-processor"], &[]),
-    layer("paligemma-train", &["paligemma", "paligemma-nn"], &[]),
+    layer("paligemma-train", &["paligemma", "paligemma-checkpoint", "paligemma-nn"], &[]),
     layer(
         "paligemma-pocket",
         &[

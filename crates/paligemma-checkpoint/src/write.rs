@@ -10,6 +10,7 @@ use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use tempfile::{NamedTempFile, PersistError};
 
+use crate::merge::check_new;
 use crate::save::SaveError;
 use crate::source::WEIGHTS;
 
@@ -54,22 +55,53 @@ pub fn write_checkpoint(
     metadata: BTreeMap<String, String>,
     others: &[(String, Vec<u8>)],
 ) -> Result<(), SaveError> {
+    write_named(folder, WEIGHTS, tensors, metadata, others)
+}
+
+/// The same with weights of another file name.
+pub(crate) fn write_named(
+    folder: &Path,
+    weights_name: &str,
+    tensors: Vec<Pending<'_>>,
+    metadata: BTreeMap<String, String>,
+    others: &[(String, Vec<u8>)],
+) -> Result<(), SaveError> {
     let failed = |source| SaveError::Write { path: folder.to_owned(), source };
     std::fs::create_dir_all(folder).map_err(failed)?;
     let weights = NamedTempFile::new_in(folder).map_err(failed)?;
-    write_weights(&weights, tensors, metadata, &folder.join(WEIGHTS))?;
-    let mut files = Vec::with_capacity(others.len() + 1);
-    for (name, contents) in others {
-        let file = NamedTempFile::new_in(folder).map_err(failed)?;
-        file.as_file().write_all(contents).map_err(failed)?;
-        files.push((file, name.as_str()));
-    }
+    write_weights(&weights, tensors, metadata, &folder.join(weights_name))?;
+    complete(&weights).map_err(failed)?;
+    let mut files = write_all(folder, others)?;
     // Weights last: a folder is known by them.
-    files.push((weights, WEIGHTS));
-    for (file, _) in &files {
-        complete(file).map_err(failed)?;
-    }
+    files.push((weights, weights_name));
     files.into_iter().try_for_each(|(file, name)| appear(file, &folder.join(name)))
+}
+
+/// Copies files into the new `folder`: all of them appear when all are complete.
+///
+/// # Errors
+/// If the folder holds files, or a file cannot be written.
+pub fn write_files(folder: &Path, files: &[(String, Vec<u8>)]) -> Result<(), SaveError> {
+    check_new(folder)?;
+    let failed = |source| SaveError::Write { path: folder.to_owned(), source };
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let written = write_all(folder, files)?;
+    written.into_iter().try_for_each(|(file, name)| appear(file, &folder.join(name)))
+}
+
+/// Files that are complete, but not yet under their names.
+fn write_all<'a>(
+    folder: &Path,
+    files: &'a [(String, Vec<u8>)],
+) -> Result<Vec<(NamedTempFile, &'a str)>, SaveError> {
+    let failed = |source| SaveError::Write { path: folder.to_owned(), source };
+    let write = |(name, contents): &'a (String, Vec<u8>)| {
+        let file = NamedTempFile::new_in(folder)?;
+        file.as_file().write_all(contents)?;
+        complete(&file)?;
+        Ok((file, name.as_str()))
+    };
+    files.iter().map(write).collect::<io::Result<_>>().map_err(failed)
 }
 
 /// Writes a safetensors file of its own; it appears when it is complete.
