@@ -29,7 +29,13 @@ pub(super) fn loss<B: NnBackend>(bench: &Bench<B>, case: &str) -> Vec<Measured> 
 
     let batch = batch(case);
     let features = bench.model.encode(bench.pixels(case));
-    let loss = values(suffix_loss(&bench.model, features, &batch, bench.config.pad_token_id, Loss::default()));
+    let loss = values(suffix_loss(
+        &bench.model,
+        features,
+        &batch,
+        bench.config.pad_token_id,
+        Loss::default(),
+    ));
     let prompts = bench.prompts(case);
     let suffixes: Vec<Vec<u32>> = batch.rows().iter().map(|row| row.suffix.clone()).collect();
     let longest = suffixes.iter().map(Vec::len).max().unwrap_or(0);

@@ -10,6 +10,7 @@ use paligemma_checkpoint::SaveError;
 use paligemma_data::{DataError, PresetError};
 use paligemma_processor::ClipError;
 use paligemma_search::SearchError;
+use paligemma_train::FinetuneError;
 use thiserror::Error;
 
 /// Everything that may end a run; each is one line.
@@ -179,6 +180,36 @@ pub(crate) enum Error {
         /// All rows.
         rows: usize,
     },
+    /// Training.
+    #[error(transparent)]
+    Finetune(#[from] FinetuneError),
+    /// The user broke a run off.
+    #[error(
+        "stopped after {steps} of {total} steps, with a checkpoint: `finetune --resume {}` goes on",
+        run.display()
+    )]
+    Stopped {
+        /// Steps done.
+        steps: usize,
+        /// Steps of the whole run.
+        total: usize,
+        /// The run's folder.
+        run: PathBuf,
+    },
+    /// A new run where there is one.
+    #[error("{} holds a run: go on with --resume {}, or name another folder", run.display(), run.display())]
+    RunExists {
+        /// The folder.
+        run: PathBuf,
+    },
+    /// A run's own file.
+    #[error("{} does not say what the run is: {problem}", path.display())]
+    RunFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
     /// Interrupts cannot be caught.
     #[error("cannot listen for interrupts: {0}")]
     Signals(io::Error),
@@ -207,7 +238,9 @@ impl Error {
     /// The status that the program ends with.
     pub(crate) fn status(&self) -> ExitCode {
         match self {
-            Self::Interrupted { .. } => ExitCode::from(Self::INTERRUPTED as u8),
+            Self::Interrupted { .. } | Self::Stopped { .. } => {
+                ExitCode::from(Self::INTERRUPTED as u8)
+            }
             _ => ExitCode::FAILURE,
         }
     }
@@ -222,7 +255,8 @@ impl Error {
     pub(crate) fn line(&self) -> String {
         let one = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         match self {
-            Self::Data(DataError::Faults { faults, .. }) => {
+            Self::Data(DataError::Faults { faults, .. })
+            | Self::Finetune(FinetuneError::Data(DataError::Faults { faults, .. })) => {
                 let text = self.to_string();
                 let mut lines = vec![one(text.lines().next().unwrap_or_default())];
                 lines.extend(faults.iter().map(|fault| format!("  {}", one(&fault.to_string()))));

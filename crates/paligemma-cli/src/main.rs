@@ -18,6 +18,7 @@
 //! paligemma batch photos --prompt "caption en" --out results.jsonl
 //! paligemma import coco annotations.json --images photos --out train.jsonl
 //! paligemma presets vqav2
+//! paligemma finetune --data train.jsonl --eval val.jsonl --preset vqav2 --lora 8 --out run
 //! paligemma convert --model DIR --dtype int8 --out SMALLER
 //! paligemma export --model RUN --merge --out MERGED
 //! paligemma info --model DIR
@@ -33,6 +34,7 @@ mod bar;
 mod error;
 mod files;
 mod film;
+mod interrupt;
 mod model;
 mod output;
 mod pictures;

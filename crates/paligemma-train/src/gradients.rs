@@ -59,7 +59,9 @@ impl Gradients {
 
         impl<A: AutodiffBackend> ModuleVisitor<A> for Merge<'_> {
             fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<A, D>>) {
-                let Some(other) = self.others.remove::<A::InnerBackend, D>(param.id) else { return };
+                let Some(other) = self.others.remove::<A::InnerBackend, D>(param.id) else {
+                    return;
+                };
                 let sum = match self.sum.remove::<A::InnerBackend, D>(param.id) {
                     Some(sum) => sum + other,
                     None => other,

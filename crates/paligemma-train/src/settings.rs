@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use paligemma_data::{Augmentation, Preset, Target};
 use serde::{Deserialize, Serialize};
 
-use crate::{Loss, Lora, Names, OptimizerConfig, Schedule, Selection, SelectionError};
+use crate::{Lora, Loss, Names, OptimizerConfig, Schedule, Selection, SelectionError};
 
 /// Share of the steps over which the rate rises.
 ///

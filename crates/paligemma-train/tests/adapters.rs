@@ -14,7 +14,9 @@ use paligemma_checkpoint::{
     AdapterFile, Checkpoint, ModulePath, PaliGemmaConfig, is_factor, save_adapter,
 };
 use paligemma_nn::{NnBackend, PrefixMask};
-use paligemma_train::{Loss, Lora, Names, Row, Rows, Selection, SelectionError, select, suffix_loss};
+use paligemma_train::{
+    Lora, Loss, Names, Row, Rows, Selection, SelectionError, select, suffix_loss,
+};
 use safetensors::SafeTensors;
 
 type B = Autodiff<Flex>;

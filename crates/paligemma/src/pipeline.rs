@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::FloatDType;
-use paligemma_checkpoint::{
-    AdapterFile, Checkpoint, LoadReport, PaliGemmaConfig, Progress,
-};
+use paligemma_checkpoint::{AdapterFile, Checkpoint, LoadReport, PaliGemmaConfig, Progress};
 use paligemma_nn::NnBackend;
 use paligemma_processor::image::RgbImage;
 use paligemma_processor::{Tokenizer, preprocess};

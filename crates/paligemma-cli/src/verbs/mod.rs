@@ -8,6 +8,7 @@ mod detect;
 mod devices;
 mod embed;
 mod export;
+mod finetune;
 mod import;
 mod info;
 mod matching;
@@ -58,6 +59,8 @@ pub(crate) enum Verb {
     Batch(batch::Batch),
     /// Make examples to train on, as JSON lines, of data that other programs keep
     Import(import::Import),
+    /// Train a model on data of your own
+    Finetune(finetune::Finetune),
     /// Show the published recipe of each task
     Presets(presets::Presets),
     /// Write a model in a smaller format that a CPU computes with, and that opens at once
@@ -90,6 +93,7 @@ impl Verb {
             Self::Watch(verb) => verb.run(),
             Self::Batch(verb) => verb.run(),
             Self::Import(verb) => verb.run(),
+            Self::Finetune(verb) => verb.run(),
             Self::Presets(verb) => verb.run(),
             Self::Convert(verb) => verb.run(),
             Self::Export(verb) => verb.run(),
