@@ -1,0 +1,58 @@
+//! Tokens as they are written: brackets as names, currencies and fractions in ASCII, lower case.
+
+use crate::python::split;
+
+/// What COCO's caption evaluation drops.
+const DROPPED: &[&str] = &[
+    "''", "'", "``", "`", "\"", ".", "?", "!", ",", ":", "-", "--", "---", "----", "...", "....",
+    ".....", ";",
+];
+
+/// Signs that are written as others that are dropped: quotation marks and dashes.
+const DROPPED_SIGNS: &str = "\u{91}\u{92}\u{93}\u{94}\u{96}\u{97}«»‘’‛“”‹›–—―…";
+
+/// Tokens that are written otherwise.
+const WRITTEN: &[(&str, &str)] = &[
+    ("[", "-lsb-"),
+    ("]", "-rsb-"),
+    ("{", "-lcb-"),
+    ("}", "-rcb-"),
+    ("&lt;", "<"),
+    ("&gt;", ">"),
+    ("&nbsp;", ""),
+    ("&quot;", ""),
+    ("&apos;", ""),
+    ("&mdash;", ""),
+    ("¢", "cents"),
+    ("£", "#"),
+    ("¤", "$"),
+    ("\u{80}", "$"),
+    ("\u{20a0}", "$"),
+    ("€", "$"),
+    ("¼", "1/4"),
+    ("½", "1/2"),
+    ("¾", "3/4"),
+    ("⅓", "1/3"),
+    ("⅔", "2/3"),
+];
+
+/// Writes a token, if it is not dropped, as the words that are separated by space in it.
+pub(super) fn write(token: &str, words: &mut Vec<String>) {
+    let token = token.to_lowercase();
+    let mut letters = token.chars();
+    let sign = letters.next().filter(|_| letters.next().is_none());
+    if DROPPED.contains(&&*token) || sign.is_some_and(|sign| DROPPED_SIGNS.contains(sign)) {
+        return;
+    }
+    if let Some((_, written)) = WRITTEN.iter().find(|(from, _)| *from == token) {
+        words.extend((!written.is_empty()).then(|| (*written).to_owned()));
+        return;
+    }
+    let written = token
+        .replace(['\u{92}', '’'], "'")
+        .replace("&amp;", "&")
+        .replace('(', "-lrb-")
+        .replace(')', "-rrb-")
+        .replace('\u{ad}', "");
+    words.extend(split(&written).map(str::to_owned));
+}
