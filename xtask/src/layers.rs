@@ -25,6 +25,7 @@ const LAYERS: &[Layer] = &[
     layer("paligemma-packed", &[], NO_FILES),
     layer("paligemma-nn", &["paligemma-packed"], NO_FILES),
     layer("paligemma-processor", &[], &[]),
+    layer("paligemma-data", &["paligemma-processor"], &[]),
     layer("paligemma-metrics", &[], NO_FILES),
     layer("paligemma-overlay", &["paligemma-processor"], &[]),
     layer("paligemma-siglip", &["paligemma-nn"], NO_FILES),
@@ -76,6 +77,7 @@ const LAYERS: &[Layer] = &[
             "paligemma",
             "paligemma-batch",
             "paligemma-checkpoint",
+            "paligemma-data",
             "paligemma-metrics",
             "paligemma-overlay",
             "paligemma-processor",
@@ -90,6 +92,7 @@ const LAYERS: &[Layer] = &[
 
 /// Packages that are plain data all the way down: no name in their tree begins so.
 const FREE_OF: &[(&str, &str)] = &[
+    ("paligemma-data", "burn"),
     ("paligemma-metrics", "burn"),
     ("paligemma-overlay", "burn"),
     ("paligemma-packed", "burn"),

@@ -6,7 +6,7 @@
 //!
 //! | Metric | Reference |
 //! |---|---|
-//! | `exact`, `exact-lower` | big_vision `evaluators/proj/paligemma/transfers/vqa.py` |
+//! | `exact`, `exact-lower`, `vqa-any-three` | big_vision `evaluators/proj/paligemma/transfers/vqa.py` |
 //! | `vqa` | the VQA challenge's `vqaEval.py`, with its processing of answers |
 //! | `anls` | the package `anls`, threshold 0.5 |
 //! | `relaxed` | big_vision `transfers/chartqa.py` |

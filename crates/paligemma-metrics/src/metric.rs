@@ -19,6 +19,8 @@ pub enum Metric {
     ExactLower,
     /// `vqa`: the accuracy of the VQA challenge, from several people's answers.
     Vqa,
+    /// `vqa-any-three`: right if three people gave that answer, a third for each.
+    VqaAnyThree,
     /// `anls`: normalised Levenshtein similarity, for text in documents.
     Anls,
     /// `relaxed`: numbers within 5 %.
@@ -87,10 +89,11 @@ pub enum Examples<'a> {
 }
 
 /// The names, in the order in which they are listed.
-const NAMES: [(Metric, &str); 11] = [
+const NAMES: [(Metric, &str); 12] = [
     (Metric::Exact, "exact"),
     (Metric::ExactLower, "exact-lower"),
     (Metric::Vqa, "vqa"),
+    (Metric::VqaAnyThree, "vqa-any-three"),
     (Metric::Anls, "anls"),
     (Metric::Relaxed, "relaxed"),
     (Metric::Cider, "cider"),

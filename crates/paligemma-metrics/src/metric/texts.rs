@@ -7,8 +7,15 @@ use crate::{
     vqa_accuracy, vqa_any_three,
 };
 
-/// References of an example with fewer than which no answer can have a VQA accuracy of 1.
-const LEAST_FOR_VQA: usize = 4;
+/// References with fewer than which no answer can be fully right.
+fn least_references(metric: Metric) -> usize {
+    match metric {
+        // One of them is left out, and three have to agree.
+        Metric::Vqa => 4,
+        Metric::VqaAnyThree => 3,
+        _ => 1,
+    }
+}
 
 pub(super) fn score(metric: Metric, texts: &[Text]) -> Result<Report, MetricError> {
     check(metric, texts)?;
@@ -18,9 +25,8 @@ pub(super) fn score(metric: Metric, texts: &[Text]) -> Result<Report, MetricErro
     let mean_of = |score| Report::mean(metric, each(score));
     Ok(match metric {
         Metric::ExactLower => mean_of(exact_match_lower),
-        Metric::Vqa => {
-            mean_of(vqa_accuracy).with([("three-references", mean(&each(vqa_any_three)))])
-        }
+        Metric::Vqa => mean_of(vqa_accuracy),
+        Metric::VqaAnyThree => mean_of(vqa_any_three),
         Metric::Anls => mean_of(anls),
         Metric::Relaxed => mean_of(relaxed_match).with([("exact", mean(&each(exact_match_lower)))]),
         Metric::Cider => {
@@ -44,11 +50,11 @@ pub(super) fn score(metric: Metric, texts: &[Text]) -> Result<Report, MetricErro
 }
 
 fn check(metric: Metric, texts: &[Text]) -> Result<(), MetricError> {
+    let least = least_references(metric);
     for (example, text) in (1..).zip(texts) {
         match text.references.len() {
             0 => return Err(MetricError::NoReference { metric, example }),
-            given if metric == Metric::Vqa && given < LEAST_FOR_VQA => {
-                let least = LEAST_FOR_VQA;
+            given if given < least => {
                 return Err(MetricError::TooFewReferences { metric, example, least, given });
             }
             given if metric == Metric::Accuracy && given > 1 => {
