@@ -18,6 +18,7 @@
 //! paligemma batch photos --prompt "caption en" --out results.jsonl
 //! paligemma import coco annotations.json --images photos --out train.jsonl
 //! paligemma presets vqav2
+//! paligemma eval --model DIR --data test.jsonl --metric vqa --out scores
 //! paligemma convert --model DIR --dtype int8 --out SMALLER
 //! paligemma info --model DIR
 //! paligemma devices

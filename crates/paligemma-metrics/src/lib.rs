@@ -51,4 +51,4 @@ pub use masks::{Mask, mask_iou};
 pub use metric::{Examples, Kind, Metric, Referred, Region, Text};
 pub use relaxed::relaxed_match;
 pub use report::Report;
-pub use vqa::{vqa_accuracy, vqa_any_three, vqa_answer};
+pub use vqa::{vqa_accuracy, vqa_answer, vqa_any_three};

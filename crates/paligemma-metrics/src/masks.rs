@@ -2,11 +2,12 @@
 
 use crate::MetricError;
 
-/// The pixels of a thing in a picture.
+/// The pixels of a thing in a picture, kept as runs: a set of thousands of pictures fits in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mask {
-    width: usize,
-    pixels: Vec<bool>,
+    size: (usize, usize),
+    /// Where pixels of the thing begin and end, counted row by row.
+    runs: Vec<(usize, usize)>,
 }
 
 impl Mask {
@@ -14,21 +15,32 @@ impl Mask {
     ///
     /// # Errors
     /// If the pixels are not whole rows.
-    pub fn new(width: usize, pixels: Vec<bool>) -> Result<Self, MetricError> {
-        if width == 0 && !pixels.is_empty() || width > 0 && !pixels.len().is_multiple_of(width) {
-            return Err(MetricError::Rows { width, pixels: pixels.len() });
+    pub fn new(width: usize, pixels: impl IntoIterator<Item = bool>) -> Result<Self, MetricError> {
+        let mut runs: Vec<(usize, usize)> = Vec::new();
+        let mut count = 0;
+        for (at, pixel) in pixels.into_iter().enumerate() {
+            count = at + 1;
+            match runs.last_mut().filter(|(_, end)| *end == at) {
+                Some((_, end)) if pixel => *end = count,
+                _ if pixel => runs.push((at, count)),
+                _ => {}
+            }
         }
-        Ok(Self { width, pixels })
+        let height = count.checked_div(width).unwrap_or(0);
+        if width * height != count {
+            return Err(MetricError::Rows { width, pixels: count });
+        }
+        Ok(Self { size: (width, height), runs })
     }
 
     /// Width and height.
     pub fn size(&self) -> (usize, usize) {
-        (self.width, self.pixels.len().checked_div(self.width).unwrap_or(0))
+        self.size
     }
 
     /// How many pixels belong to the thing.
     pub fn area(&self) -> usize {
-        self.pixels.iter().filter(|&&pixel| pixel).count()
+        self.runs.iter().map(|(start, end)| end - start).sum()
     }
 
     /// How many pixels belong to both.
@@ -36,10 +48,22 @@ impl Mask {
     /// # Errors
     /// If they are of different sizes.
     pub(crate) fn shared(&self, other: &Self) -> Result<usize, MetricError> {
-        if self.size() != other.size() {
-            return Err(MetricError::MaskSize { prediction: self.size(), reference: other.size() });
+        if self.size != other.size {
+            return Err(MetricError::MaskSize { prediction: self.size, reference: other.size });
         }
-        Ok(self.pixels.iter().zip(&other.pixels).filter(|&(&a, &b)| a && b).count())
+        let mut others = other.runs.iter().peekable();
+        let mut shared = 0;
+        for &(start, end) in &self.runs {
+            while let Some(&&(from, to)) = others.peek() {
+                shared += end.min(to).saturating_sub(start.max(from));
+                // One that goes further may share pixels with the next.
+                if to > end {
+                    break;
+                }
+                others.next();
+            }
+        }
+        Ok(shared)
     }
 }
 

@@ -129,12 +129,11 @@ impl Metric {
         }
     }
 
-    /// Scores examples.
+    /// Says whether references suit the metric, which does not depend on the predictions.
     ///
     /// # Errors
-    /// If there are none, they are not what the metric compares, one has no reference or not as many
-    /// as the metric needs, or masks of one picture are of different sizes.
-    pub fn score(self, examples: &Examples<'_>) -> Result<Report, MetricError> {
+    /// As [`Metric::score`], but for masks.
+    pub fn check(self, examples: &Examples<'_>) -> Result<(), MetricError> {
         if self.kind() != examples.kind() {
             return Err(MetricError::Kind { metric: self, given: examples.kind() });
         }
@@ -142,7 +141,20 @@ impl Metric {
             return Err(MetricError::Empty);
         }
         match *examples {
-            Examples::Texts(texts) => texts::score(self, texts),
+            Examples::Texts(texts) => texts::check(self, texts),
+            Examples::Regions(_) | Examples::Pictures(_) => Ok(()),
+        }
+    }
+
+    /// Scores examples.
+    ///
+    /// # Errors
+    /// If there are none, they are not what the metric compares, one has no reference or not as many
+    /// as the metric needs, or masks of one picture are of different sizes.
+    pub fn score(self, examples: &Examples<'_>) -> Result<Report, MetricError> {
+        self.check(examples)?;
+        match *examples {
+            Examples::Texts(texts) => Ok(texts::score(self, texts)),
             Examples::Regions(regions) => regions::score(self, regions),
             Examples::Pictures(pictures) => Ok(score_pictures(self, pictures)),
         }
@@ -185,7 +197,9 @@ impl FromStr for Metric {
 
     fn from_str(name: &str) -> Result<Self, MetricError> {
         let found = NAMES.iter().find(|(_, known)| *known == name);
-        found.map(|(metric, _)| *metric).ok_or_else(|| MetricError::Unknown { name: name.to_owned() })
+        found
+            .map(|(metric, _)| *metric)
+            .ok_or_else(|| MetricError::Unknown { name: name.to_owned() })
     }
 }
 

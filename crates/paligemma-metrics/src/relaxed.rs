@@ -25,9 +25,5 @@ pub fn relaxed_match(prediction: &str, references: &[impl AsRef<str>]) -> f64 {
 }
 
 fn number(text: &str) -> Option<f64> {
-    if text.ends_with('%') {
-        Some(float(text.trim_end_matches('%'))? / 100.0)
-    } else {
-        float(text)
-    }
+    if text.ends_with('%') { Some(float(text.trim_end_matches('%'))? / 100.0) } else { float(text) }
 }

@@ -7,6 +7,7 @@ mod convert;
 mod detect;
 mod devices;
 mod embed;
+mod eval;
 mod import;
 mod info;
 mod matching;
@@ -20,6 +21,7 @@ use clap::Subcommand;
 
 use crate::error::Error;
 
+pub(crate) use eval::Measured;
 pub(crate) use info::{Info, Weights};
 
 /// What to do.
@@ -59,6 +61,8 @@ pub(crate) enum Verb {
     Import(import::Import),
     /// Show the published recipe of each task
     Presets(presets::Presets),
+    /// Say how well a model answers data
+    Eval(eval::Eval),
     /// Write a model in a smaller format that a CPU computes with, and that opens at once
     Convert(convert::Convert),
     /// Say what a model is: configuration, tensors, size, tokenizer, and what is wrong with it
@@ -88,6 +92,7 @@ impl Verb {
             Self::Batch(verb) => verb.run(),
             Self::Import(verb) => verb.run(),
             Self::Presets(verb) => verb.run(),
+            Self::Eval(verb) => verb.run(),
             Self::Convert(verb) => verb.run(),
             Self::Info(verb) => verb.run(),
             Self::Devices(verb) => verb.run(),

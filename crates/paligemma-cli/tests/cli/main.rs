@@ -5,6 +5,7 @@ mod bad_input;
 mod batch;
 mod checkpoints;
 mod detect;
+mod eval;
 #[cfg(feature = "hub")]
 mod hub;
 mod info;

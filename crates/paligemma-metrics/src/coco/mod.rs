@@ -108,12 +108,8 @@ const THREE_QUARTERS: usize = 5;
 const MOST: usize = 100;
 
 /// Areas of all, small, medium and large things, both ends included (`Params.areaRng`).
-const AREAS: [[f64; 2]; 4] = [
-    [0.0, 1e5 * 1e5],
-    [0.0, 32.0 * 32.0],
-    [32.0 * 32.0, 96.0 * 96.0],
-    [96.0 * 96.0, 1e5 * 1e5],
-];
+const AREAS: [[f64; 2]; 4] =
+    [[0.0, 1e5 * 1e5], [0.0, 32.0 * 32.0], [32.0 * 32.0, 96.0 * 96.0], [96.0 * 96.0, 1e5 * 1e5]];
 
 /// COCO's numbers for these pictures. Of detections with one score, those of earlier pictures come
 /// first, and within a picture those that stand first.

@@ -17,13 +17,13 @@ fn least_references(metric: Metric) -> usize {
     }
 }
 
-pub(super) fn score(metric: Metric, texts: &[Text]) -> Result<Report, MetricError> {
-    check(metric, texts)?;
+/// Scores texts that suit the metric.
+pub(super) fn score(metric: Metric, texts: &[Text]) -> Report {
     let each = |score: fn(&str, &[String]) -> f64| -> Vec<f64> {
         texts.iter().map(|text| score(&text.prediction, &text.references)).collect()
     };
     let mean_of = |score| Report::mean(metric, each(score));
-    Ok(match metric {
+    match metric {
         Metric::ExactLower => mean_of(exact_match_lower),
         Metric::Vqa => mean_of(vqa_accuracy),
         Metric::VqaAnyThree => mean_of(vqa_any_three),
@@ -46,10 +46,11 @@ pub(super) fn score(metric: Metric, texts: &[Text]) -> Result<Report, MetricErro
         }
         // Metrics of other kinds do not come here.
         _ => mean_of(exact_match),
-    })
+    }
 }
 
-fn check(metric: Metric, texts: &[Text]) -> Result<(), MetricError> {
+/// Says whether there are as many references as the metric needs.
+pub(super) fn check(metric: Metric, texts: &[Text]) -> Result<(), MetricError> {
     let least = least_references(metric);
     for (example, text) in (1..).zip(texts) {
         match text.references.len() {

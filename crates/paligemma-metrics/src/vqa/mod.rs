@@ -43,7 +43,8 @@ const MOST_STOPS: usize = 32;
 /// <https://github.com/GT-Vision-Lab/VQA> and its comment in
 /// <https://github.com/GT-Vision-Lab/VQA/issues/14>.
 pub fn vqa_accuracy(prediction: &str, references: &[impl AsRef<str>]) -> f64 {
-    let mut references: Vec<String> = references.iter().map(|text| one_line(text.as_ref())).collect();
+    let mut references: Vec<String> =
+        references.iter().map(|text| one_line(text.as_ref())).collect();
     let mut prediction = one_line(prediction);
     if references.windows(2).any(|pair| pair[0] != pair[1]) {
         references = references.iter().map(|text| vqa_answer(text)).collect();

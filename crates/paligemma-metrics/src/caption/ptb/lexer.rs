@@ -35,7 +35,8 @@ impl Lexer {
     /// Gives every token of a line; what no rule matches is passed over.
     pub(super) fn tokens(&self, text: &str, mut give: impl FnMut(&str)) {
         // Rules look at what follows a token: at the end of a line that is its break.
-        let line = text.replace(['\n', '\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}'], " ");
+        let line =
+            text.replace(['\n', '\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}'], " ");
         let line = line + "\n";
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let mut from = 0;

@@ -13,7 +13,8 @@ pub(super) enum Cut {
 
 impl Cut {
     pub(super) fn of(self, matched: &str) -> &str {
-        let at = |place: usize| matched.char_indices().nth(place).map_or(matched.len(), |(at, _)| at);
+        let at =
+            |place: usize| matched.char_indices().nth(place).map_or(matched.len(), |(at, _)| at);
         match self {
             Self::Whole => matched,
             Self::First(count) => &matched[..at(count)],
@@ -33,6 +34,7 @@ const PARTS: &[(&str, &str)] = &[
     ("<alnum>", r"(?:<letter>|<digit>)"),
     ("<hyphen>", r"[-\x{58A}\x{2010}\x{2011}]"),
     ("<apos>", r"['\x{92}\x{2019}]"),
+    ("<not>", r"[`'\x{92}\x{2018}\x{2019}]"),
     ("<word>", r"<letter><alnum>*(?:[.!?]<letter><alnum>*)*"),
     ("<elision>", r"(?:[dDoOlL]<apos>)?"),
     ("<thing>", r"<elision><alnum>+(?:\.?<hyphen><elision><alnum>+|_<alnum>+)*"),
@@ -51,16 +53,19 @@ const PARTS: &[(&str, &str)] = &[
 /// The rules, the first first.
 const RULES: &[(&str, Cut)] = &[
     // Markup.
-    (r#"</?[A-Za-z][A-Za-z0-9:._-]*(?: +[A-Za-z][A-Za-z0-9:._-]*(?:=(?:"[^"\n]*"|'[^'\n]*'))?)* ?/?>"#, Cut::Whole),
+    (
+        r#"</?[A-Za-z][A-Za-z0-9:._-]*(?: +[A-Za-z][A-Za-z0-9:._-]*(?:=(?:"[^"\n]*"|'[^'\n]*'))?)* ?/?>"#,
+        Cut::Whole,
+    ),
     (r"<[!?][^>\n]*>", Cut::Whole),
     // Words in two.
     (r"(?i:cannot|gonna|gotta|lemme|gimme|wanna)", Cut::First(3)),
-    (r"<apos>(?i:tis|twas)", Cut::First(2)),
+    (r"'(?i:tis|twas)", Cut::First(2)),
     (r"<apos>(?i:[msd]|re|ve|ll)[^A-Za-z]", Cut::Before(1)),
-    (r"(?i:n<apos>t)[^A-Za-z]", Cut::Before(1)),
+    (r"(?i:n<not>t)[^A-Za-z]", Cut::Before(1)),
     (r"<word><apos>(?i:[msd])", Cut::Before(2)),
     (r"<word><apos>(?i:re|ve|ll)", Cut::Before(3)),
-    (r"<letter>+(?i:n<apos>t)", Cut::Before(3)),
+    (r"[A-Za-z]*[A-MO-Za-mo-z](?i:n<not>t)", Cut::Before(3)),
     // Words with an apostrophe.
     (r"<apos>n<apos>?", Cut::Whole),
     (r"[lLdDjJ]<apos>", Cut::Whole),
@@ -69,13 +74,18 @@ const RULES: &[(&str, Cut)] = &[
     (r"<apos>(?i:em|till?|cause|[2-9]0s)", Cut::Whole),
     (r"<apos>[0-9]{2}[ \t\n\x{A0}]", Cut::Before(1)),
     (r"[A-HJ-XZn]<apos><letter>{2,}", Cut::Whole),
-    (r"<letter>*[aeiouyAEIOUY]<apos>[aeiouA-Z]<letter>*", Cut::Whole),
-    (r"(?i:li<apos>l|nat<apos>l|c<apos>mon|ev<apos>ry|nor<apos>easter|o<apos>clock|s<apos>mores|c<apos>est|ma<apos>am|e<apos>er)", Cut::Whole),
+    (r"<letter>+[aeiouyAEIOUY]<apos>[aeiouA-Z]<letter>*", Cut::Whole),
+    (
+        r"(?i:li<apos>l|nat<apos>l|c<apos>mon|ev<apos>ry|nor<apos>easter|o<apos>clock|s<apos>mores|c<apos>est|ma<apos>am|e<apos>er)",
+        Cut::Whole,
+    ),
+    // A quotation mark before a word, where it would be an elision of fewer letters.
+    (r"<apos>[A-Za-z][^\s]", Cut::First(1)),
     // Addresses and names of networks.
     (r#"https?://[^\s"<>|(){}]+[^\s"<>|.!?(){},-]"#, Cut::Whole),
     (r#"www\.(?:[^\s"<>|.!?(){},]+\.)+[a-zA-Z]{2,4}<path>"#, Cut::Whole),
     (r"<host>(?:com|net|org|edu)<path>", Cut::Whole),
-    (r#"<?[A-Za-z0-9][^\s"<>|(){}]*@(?:[^\s"<>|(){}.]+\.)*[^\s"<>|(){}\[\].,;:!?]+>?"#, Cut::Whole),
+    (r#"<?[A-Za-z0-9][^\s"<>|(){}]*@(?:[^\s"<>|(){}.]+\.)*[^\s"<>|(){}\[\].]+>?"#, Cut::Whole),
     (r"@[A-Za-z_][A-Za-z_0-9]*", Cut::Whole),
     (r"#<letter><alnum>*", Cut::Whole),
     // Abbreviations.
@@ -90,6 +100,8 @@ const RULES: &[(&str, Cut)] = &[
     (r"<word>", Cut::Whole),
     (r"<plain>(?:/<plain>){1,2}", Cut::Whole),
     (r"<thing>", Cut::Whole),
+    (r"(?i:anti|pro)-", Cut::Whole),
+    (r"<digit>+\.x[^A-Za-z0-9]", Cut::Before(1)),
     (r"<number>", Cut::Whole),
     (r"<digit>+(?:[.,]<digit>+)*(?:<hyphen><alnum>+)+", Cut::Whole),
     (r"<digit>{1,4}[- ]<digit>{1,4}[/\x{2044}]<digit>{1,4}", Cut::Whole),
@@ -100,23 +112,39 @@ const RULES: &[(&str, Cut)] = &[
     (r"[-^x=~<>']_[-^x=~<>']|\([-^x=~<>'][_.]?[-^x=~<>']\)|\([\^x=~<>']-[\^x=~<>'`]\)", Cut::Whole),
     // Signs.
     (r"(?i:&(?:amp|lt|gt|quot|apos|nbsp|mdash);)|&#[0-9]+;", Cut::Whole),
-    (r"[?!]+|\*+|_+|#+|@+|-{5,}|-{2,4}|<<|>>|\.{3,5}", Cut::Whole),
+    (r"''|``|[?!]+|\*+|_+|#+|@+|-{5,}|-{2,4}|<<|>>|\.{3,5}", Cut::Whole),
     (r"[\x{B2}\x{B3}\x{B9}\x{2070}\x{2074}-\x{207E}]+|[\x{2080}-\x{208E}]+", Cut::Whole),
     (r"[\x21-\x2F\x3A-\x40\x5B-\x60\x7B-\x7E]", Cut::Whole),
     (r"[\x{80}\x{A1}-\x{AC}\x{AE}-\x{B9}\x{BB}-\x{BF}\x{D7}\x{F7}\x{37E}\x{387}]", Cut::Whole),
-    (r"[\x{589}\x{5BE}\x{5C0}\x{5C3}\x{5C6}\x{5F3}-\x{603}\x{606}-\x{60C}\x{614}\x{61B}\x{61E}\x{61F}\x{66A}\x{66D}\x{6D4}\x{700}-\x{70D}\x{7F6}-\x{7F8}]", Cut::Whole),
-    (r"[\x{964}\x{965}\x{E3F}\x{E4F}\x{1FBD}\x{2016}\x{2017}\x{201A}\x{201E}-\x{2023}\x{2030}-\x{2038}\x{203B}\x{203E}-\x{2042}\x{2044}]", Cut::Whole),
-    (r"[\x{20A0}\x{20A4}\x{20AC}\x{2100}-\x{2101}\x{2103}-\x{2106}\x{2108}\x{2109}\x{2114}\x{2116}-\x{2118}\x{211E}-\x{2123}\x{2125}\x{2127}\x{2129}\x{212E}]", Cut::Whole),
-    (r"[\x{213A}\x{213B}\x{2140}-\x{2144}\x{214A}-\x{214D}\x{214F}\x{2153}-\x{215E}\x{2190}-\x{2BFF}]", Cut::Whole),
-    (r"[\x{3001}\x{3002}\x{3012}\x{30FB}\x{FF01}-\x{FF0F}\x{FF1A}-\x{FF20}\x{FF3B}-\x{FF40}\x{FF5B}-\x{FF65}\x{FFE0}\x{FFE1}\x{FFE5}\x{FFE6}]", Cut::Whole),
+    (
+        r"[\x{589}\x{5BE}\x{5C0}\x{5C3}\x{5C6}\x{5F3}-\x{603}\x{606}-\x{60C}\x{614}\x{61B}\x{61E}\x{61F}\x{66A}\x{66D}\x{6D4}\x{700}-\x{70D}\x{7F6}-\x{7F8}]",
+        Cut::Whole,
+    ),
+    (
+        r"[\x{964}\x{965}\x{E3F}\x{E4F}\x{1FBD}\x{2016}\x{2017}\x{201A}\x{201E}-\x{2023}\x{2030}-\x{2038}\x{203B}\x{203E}-\x{2042}\x{2044}]",
+        Cut::Whole,
+    ),
+    (
+        r"[\x{20A0}\x{20A4}\x{20AC}\x{2100}-\x{2101}\x{2103}-\x{2106}\x{2108}\x{2109}\x{2114}\x{2116}-\x{2118}\x{211E}-\x{2123}\x{2125}\x{2127}\x{2129}\x{212E}]",
+        Cut::Whole,
+    ),
+    (
+        r"[\x{213A}\x{213B}\x{2140}-\x{2144}\x{214A}-\x{214D}\x{214F}\x{2153}-\x{215E}\x{2190}-\x{2BFF}]",
+        Cut::Whole,
+    ),
+    (
+        r"[\x{3001}\x{3002}\x{3012}\x{30FB}\x{FF01}-\x{FF0F}\x{FF1A}-\x{FF20}\x{FF3B}-\x{FF40}\x{FF5B}-\x{FF65}\x{FFE0}\x{FFE1}\x{FFE5}\x{FFE6}]",
+        Cut::Whole,
+    ),
 ];
 
 /// The rules with the names of parts replaced by the parts.
 pub(super) fn rules() -> Vec<(String, Cut)> {
     let whole = |rule: &str| {
-        PARTS.iter().rev().fold(rule.to_owned(), |rule, (name, part)| {
-            rule.replace(name, &format!("(?:{part})"))
-        })
+        PARTS
+            .iter()
+            .rev()
+            .fold(rule.to_owned(), |rule, (name, part)| rule.replace(name, &format!("(?:{part})")))
     };
     RULES.iter().map(|(rule, cut)| (whole(rule), *cut)).collect()
 }

@@ -48,11 +48,23 @@ pub(super) fn write(token: &str, words: &mut Vec<String>) {
         words.extend((!written.is_empty()).then(|| (*written).to_owned()));
         return;
     }
+    let token = if is_contraction(&token) {
+        token.replace(['\u{92}', '’'], "'").replace('‘', "`")
+    } else {
+        token
+    };
     let written = token
-        .replace(['\u{92}', '’'], "'")
         .replace("&amp;", "&")
         .replace('(', "-lrb-")
         .replace(')', "-rrb-")
         .replace('\u{ad}', "");
     words.extend(split(&written).map(str::to_owned));
+}
+
+/// Whether it is the second part of a contraction, whose apostrophe is written in ASCII.
+fn is_contraction(token: &str) -> bool {
+    let letters: String = token.chars().filter(|letter| letter.is_ascii_alphabetic()).collect();
+    token.chars().count() == letters.len() + 1
+        && ["s", "m", "d", "re", "ve", "ll", "nt"].contains(&&*letters)
+        && !token.ends_with(|last: char| !last.is_ascii_alphabetic())
 }
