@@ -124,7 +124,10 @@ pub enum Problem {
         id: i64,
     },
     /// A picture is not what it was annotated as.
-    #[error("the picture has {} x {} pixels, its annotations are of {} x {}", there.0, there.1, said.0, said.1)]
+    #[error(
+        "the picture has {} x {} pixels, its annotations are of {} x {}",
+        there.0, there.1, said.0, said.1
+    )]
     PictureSize {
         /// Width and height of the file.
         there: (u32, u32),
@@ -140,7 +143,10 @@ pub enum Problem {
         label: String,
     },
     /// A box that leaves its picture by more than a pixel.
-    #[error("the box from {x0} {y0} to {x1} {y1} leaves the picture of {width} x {height} pixels", x0 = edges[0], y0 = edges[1], x1 = edges[2], y1 = edges[3], width = size.0, height = size.1)]
+    #[error(
+        "the box from {:.1} {:.1} to {:.1} {:.1} leaves the picture of {} x {} pixels",
+        edges[0], edges[1], edges[2], edges[3], size.0, size.1
+    )]
     Outside {
         /// Left, top, right and bottom edge in pixels.
         edges: [f64; 4],

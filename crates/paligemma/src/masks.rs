@@ -120,8 +120,7 @@ impl PaliGemma {
     /// # Errors
     /// If the file is no mask VQ-VAE.
     pub fn with_masks(self, path: &Path) -> Result<Self, Error> {
-        let masks = MaskModel::open(&Checkpoint::open(path)?, self.device())?;
-        Ok(Self { masks: Some(masks), ..self })
+        self.with_mask_checkpoint(&Checkpoint::open(path)?)
     }
 
     /// The same model with the mask VQ-VAE in its folder, if there is one.
@@ -134,8 +133,12 @@ impl PaliGemma {
 
     /// The same model with the embedded mask VQ-VAE.
     pub(crate) fn with_embedded_masks(self) -> Result<Self, Error> {
-        let masks = MaskModel::pocket(self.device())?;
-        Ok(Self { masks: Some(masks), ..self })
+        self.with_mask_checkpoint(&Checkpoint::from_static(crate::pocket::MASKS)?)
+    }
+
+    fn with_mask_checkpoint(mut self, checkpoint: &Checkpoint) -> Result<Self, Error> {
+        self.masks = Some(MaskModel::open(checkpoint, self.device())?);
+        Ok(self)
     }
 
     /// What makes masks of codes.

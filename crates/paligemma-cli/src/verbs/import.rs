@@ -203,7 +203,8 @@ impl Out {
         if self.json.json {
             return output::json(&wire::Import::new(examples.len(), &left_out));
         }
-        let mut lines = format!("{}: {} examples\n", self.out.display(), examples.len());
+        let plural = if examples.len() == 1 { "" } else { "s" };
+        let mut lines = format!("{}: {} example{plural}\n", self.out.display(), examples.len());
         for (what, count) in left_out {
             lines += &format!("left out: {count} {what}\n");
         }

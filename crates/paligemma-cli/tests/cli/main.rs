@@ -8,6 +8,7 @@ mod detect;
 mod eval;
 #[cfg(feature = "hub")]
 mod hub;
+mod import;
 mod info;
 mod packed;
 mod retrieve;
