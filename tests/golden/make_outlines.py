@@ -24,7 +24,8 @@ def wheel(teeth, x, y, radius):
         angle = math.pi * tooth / teeth
         reach = radius * (1 if tooth % 2 else 0.55)
         points += [x + reach * math.cos(angle), y + reach * math.sin(angle)]
-    return points
+    # Two digits, as COCO has them: every reader takes them for the same numbers.
+    return [round(point, 2) for point in points]
 
 
 def cases():

@@ -168,7 +168,7 @@ fn every_fault_of_coco_is_told_with_its_record() {
         "annotation 1: the box from 20.0 10.0 to 202.0 60.0 leaves the picture of 200 x 100 pixels",
     );
     one(
-        &|all| all["annotations"][0]["bbox"] = json!([20, 10, 0.05, 50]),
+        &|all| all["annotations"][0]["bbox"] = json!([20, 10, 0.01, 50]),
         "annotation 1: the object is too small to be told: skip degenerate to leave such out",
     );
     one(

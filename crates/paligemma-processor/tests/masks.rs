@@ -233,7 +233,7 @@ fn outlines_are_filled_as_pycocotools_does() {
         let outlines = case["outlines"].as_array().unwrap();
         let masks = outlines.iter().map(|outline| fill(outline).bitmap().unwrap());
         let mask = masks.reduce(|all, mask| all.union(&mask)).unwrap();
-        assert_eq!(mask.area() as u64, case["area"].as_u64().unwrap(), "{case}");
+        assert_eq!(mask.area() as u64, case["area"].as_u64().unwrap());
         assert_eq!(Rle::of(&mask).compressed(), case["compressed"].as_str().unwrap(), "{case}");
         if let [outline] = &outlines[..] {
             assert_eq!(fill(outline).compressed(), case["compressed"].as_str().unwrap(), "{case}");

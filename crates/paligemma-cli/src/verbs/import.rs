@@ -204,10 +204,8 @@ impl Out {
             return output::json(&wire::Import::new(examples.len(), &left_out));
         }
         let plural = if examples.len() == 1 { "" } else { "s" };
-        let mut lines = format!("{}: {} example{plural}\n", self.out.display(), examples.len());
-        for (what, count) in left_out {
-            lines += &format!("left out: {count} {what}\n");
-        }
-        output::text(&lines)
+        let written = format!("{}: {} example{plural}\n", self.out.display(), examples.len());
+        let left_out = left_out.iter().map(|(what, count)| format!("left out: {count} {what}\n"));
+        output::text(&left_out.fold(written, |text, line| text + &line))
     }
 }

@@ -5,7 +5,7 @@
 mod file;
 mod shape;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use paligemma_processor::{CODES, Detection};
@@ -151,12 +151,13 @@ impl<'a, S: DeserializeOwned + Default> Source<'a, S> {
         let mut pictures = pictures(&file, folder, path, &mut notes);
         let places: HashMap<i64, usize> =
             pictures.iter().enumerate().map(|(place, picture)| (picture.id, place)).collect();
-        let mut seen = HashMap::new();
+        let mut seen = HashSet::new();
         for annotation in file.annotations.good {
             let id = annotation.id;
-            let problem = match seen.insert(id, ()) {
-                Some(()) => Some(Problem::SameId { id }),
-                None => object(annotation, &classes, &places, &mut pictures).err(),
+            let problem = if seen.insert(id) {
+                object(annotation, &classes, &places, &mut pictures).err()
+            } else {
+                Some(Problem::SameId { id })
             };
             if let Some(problem) = problem {
                 notes.add(path, record("annotation", id), problem);
@@ -193,12 +194,12 @@ fn pictures<S>(
     let images = &file.images.good;
     let paths: Vec<PathBuf> = images.iter().map(|image| folder.join(&image.file_name)).collect();
     let sizes = Sizes::of(paths.iter().map(AsRef::as_ref));
-    let mut seen = HashMap::new();
+    let mut seen = HashSet::new();
     let mut pictures = Vec::with_capacity(images.len());
     for (image, picture) in images.iter().zip(paths) {
         let said = (image.width, image.height);
         let problem = match sizes.get(&picture) {
-            _ if seen.insert(image.id, ()).is_some() => Some(Problem::SameId { id: image.id }),
+            _ if !seen.insert(image.id) => Some(Problem::SameId { id: image.id }),
             Ok(there) if there != said => Some(Problem::PictureSize { there, said }),
             sound => sound.err(),
         };
