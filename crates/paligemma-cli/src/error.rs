@@ -8,6 +8,7 @@ use paligemma::image::ImageError;
 use paligemma_batch::{BatchError, RowsError};
 use paligemma_checkpoint::SaveError;
 use paligemma_data::{DataError, PresetError};
+use paligemma_metrics::{Metric, MetricError};
 use paligemma_processor::ClipError;
 use paligemma_search::SearchError;
 use paligemma_train::FinetuneError;
@@ -169,6 +170,31 @@ pub(crate) enum Error {
     /// Examples cannot be read, imported or written.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// Answers cannot be scored.
+    #[error(transparent)]
+    Metric(#[from] MetricError),
+    /// A row of data cannot be answered, so that there is no score.
+    #[error("line {line} of the data: {source}")]
+    EvalRow {
+        /// Its line.
+        line: String,
+        /// Why.
+        source: paligemma::Error,
+    },
+    /// A metric of boxes, and a row whose answer is none.
+    #[error(
+        "{metric} compares {needs}, and line {line} of the data has {found:?}: use a metric of text,          such as exact"
+    )]
+    NoRegion {
+        /// The metric.
+        metric: Metric,
+        /// What an answer should have.
+        needs: &'static str,
+        /// The line.
+        line: usize,
+        /// What it has.
+        found: String,
+    },
     /// There is no such recipe.
     #[error(transparent)]
     Preset(#[from] PresetError),

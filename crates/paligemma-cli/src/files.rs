@@ -30,7 +30,7 @@ impl OutFile {
     }
 }
 
-/// A folder for pictures, which is made when it is needed.
+/// A folder for results, which is made when it is needed.
 #[derive(Debug)]
 pub(crate) struct OutFolder {
     path: PathBuf,
@@ -46,15 +46,21 @@ impl OutFolder {
         Ok(Self { path })
     }
 
+    /// Makes it, if it is not there.
+    pub(crate) fn make(&self) -> Result<&Path, Error> {
+        let made = std::fs::create_dir_all(&self.path);
+        made.map_err(|source| Error::Write { path: self.path.clone(), source })?;
+        Ok(&self.path)
+    }
+
     /// Writes pictures as PNG, each by its name without an ending.
     pub(crate) fn write<P: Into<DynamicImage>>(
         &self,
         pictures: impl IntoIterator<Item = (String, P)>,
     ) -> Result<(), Error> {
-        let made = std::fs::create_dir_all(&self.path);
-        made.map_err(|source| Error::Write { path: self.path.clone(), source })?;
+        let folder = self.make()?;
         pictures.into_iter().try_for_each(|(name, picture)| {
-            write(&self.path.join(name + ".png"), ImageFormat::Png, &picture.into())
+            write(&folder.join(name + ".png"), ImageFormat::Png, &picture.into())
         })
     }
 }

@@ -19,6 +19,7 @@
 //! paligemma import coco annotations.json --images photos --out train.jsonl
 //! paligemma presets vqav2
 //! paligemma finetune --data train.jsonl --eval val.jsonl --preset vqav2 --lora 8 --out run
+//! paligemma eval --model DIR --data test.jsonl --metric vqa --out scores
 //! paligemma convert --model DIR --dtype int8 --out SMALLER
 //! paligemma export --model RUN --merge --out MERGED
 //! paligemma info --model DIR

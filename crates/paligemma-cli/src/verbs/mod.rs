@@ -9,6 +9,7 @@ mod devices;
 mod embed;
 mod export;
 mod finetune;
+mod eval;
 mod import;
 mod info;
 mod matching;
@@ -22,6 +23,7 @@ use clap::Subcommand;
 
 use crate::error::Error;
 
+pub(crate) use eval::Measured;
 pub(crate) use info::{Info, Weights};
 
 /// What to do.
@@ -63,6 +65,8 @@ pub(crate) enum Verb {
     Finetune(finetune::Finetune),
     /// Show the published recipe of each task
     Presets(presets::Presets),
+    /// Say how well a model answers data
+    Eval(eval::Eval),
     /// Write a model in a smaller format that a CPU computes with, and that opens at once
     Convert(convert::Convert),
     /// Write a model in the published form, an adapter added to its weights, or an adapter alone
@@ -95,6 +99,7 @@ impl Verb {
             Self::Import(verb) => verb.run(),
             Self::Finetune(verb) => verb.run(),
             Self::Presets(verb) => verb.run(),
+            Self::Eval(verb) => verb.run(),
             Self::Convert(verb) => verb.run(),
             Self::Export(verb) => verb.run(),
             Self::Info(verb) => verb.run(),

@@ -1,5 +1,6 @@
 //! What `--json` prints: the shapes that other programs read, converted by hand.
 
+mod eval;
 mod import;
 mod retrieve;
 mod segment;
@@ -10,6 +11,7 @@ use std::path::Path;
 use paligemma::{Candidate, DetectedBox, DeviceSpec, DeviceStatus, FinishReason};
 use serde::Serialize;
 
+pub(crate) use eval::{Eval, EvalFile};
 pub(crate) use import::Import;
 pub(crate) use segment::Segmentation;
 

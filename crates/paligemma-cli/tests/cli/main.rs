@@ -6,6 +6,7 @@ mod bad_input;
 mod batch;
 mod checkpoints;
 mod detect;
+mod eval;
 #[cfg(feature = "hub")]
 mod hub;
 mod import;
