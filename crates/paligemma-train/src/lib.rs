@@ -3,17 +3,22 @@
 //! Everything works on `Model<Autodiff<B>>` for any backend `B` of the workspace.
 
 mod adapters;
+mod backward;
 mod batch;
+mod gradients;
 mod groups;
 mod loss;
 mod optimizer;
+mod pieces;
 mod run;
 mod schedule;
 
 pub use adapters::Lora;
+pub use backward::{Backward, Batch};
 pub use batch::{Row, Rows};
+pub use gradients::{Gradients, trained_parameters};
 pub use groups::{Names, Parameter, Selection, SelectionError, select};
-pub use loss::suffix_loss;
+pub use loss::{Loss, Mean, suffix_loss};
 pub use optimizer::{MixedOptimizer, OptimizerConfig, numbered};
 pub use run::{Progress, RunDirectory, RunError};
 pub use schedule::Schedule;

@@ -122,8 +122,8 @@ impl AdapterFile {
             Ok(Tensor::from_data(data, (device, DType::F32)))
         };
         let [a, b] = factors;
-        let (scale, dropout) = (self.config.scale(), self.config.dropout);
-        Some(load(a).and_then(|a| Ok(Adapter::new(a, load(b)?, scale, dropout))))
+        let scale = self.config.scale();
+        Some(load(a).and_then(|a| Ok(Adapter::new(a, load(b)?, scale))))
     }
 
     /// Holds the factors against the projections of a model.
