@@ -8,7 +8,7 @@ use crate::{Dropout, NnBackend};
 
 /// `alpha / r B A`, which is added to a projection's matrix `[out, in]` without touching it.
 ///
-/// Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", section 4.1; names,
+/// Source: Hu et al. 2021, "Low-Rank Adaptation of Large Language Models", section 4.1; names,
 /// shapes and the first values of A and B are those of PEFT (`peft/tuners/lora/layer.py`).
 #[derive(Module, Debug)]
 pub struct Adapter<B: NnBackend> {

@@ -15,7 +15,7 @@ const DECODER: [&str; 7] =
 /// Masks of adapters are drawn beyond those of the decoder's branches.
 const FIRST_PLACE: u64 = 1 << 32;
 
-/// Adapters to train (LoRA; over packed matrices, `QLoRA`).
+/// Adapters to train (`LoRA`; over packed matrices, `QLoRA`).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lora {
     /// The rank of their factors.

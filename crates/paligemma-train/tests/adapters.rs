@@ -356,6 +356,6 @@ fn parameters_keep_their_identity_and_are_listed() {
     let packed = Storage::Packed(PackedFormat::Int8);
     let (_, of_packed) = select(model::<B>(packed), &selection).unwrap();
     assert_eq!(listed, of_packed, "names and shapes are those of the matrices");
-    let all: usize = listed.iter().map(|parameter| parameter.count()).sum();
+    let all: usize = listed.iter().map(paligemma_train::Parameter::count).sum();
     assert_eq!(all, one.num_params());
 }

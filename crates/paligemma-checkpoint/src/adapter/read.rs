@@ -29,7 +29,7 @@ impl AdapterFile {
     /// transformers are.
     ///
     /// # Errors
-    /// If a file is missing or unsound, the configuration asks for more than plain LoRA, or a
+    /// If a file is missing or unsound, the configuration asks for more than plain `LoRA`, or a
     /// tensor is no factor, stands alone, or is not of the rank that the configuration says.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, AdapterError> {
         let folder = folder.as_ref().to_owned();

@@ -6,7 +6,7 @@ use std::path::Path;
 use burn::tensor::FloatDType;
 use burn_flex::Flex;
 use paligemma_checkpoint::{
-    AdapterFile, Checkpoint, export, load_module, other_files, save_adapter, save_module,
+    AdapterFile, Checkpoint, Export, export, load_module, other_files, save_adapter, save_module,
     write_files,
 };
 use safetensors::SafeTensors;
@@ -64,7 +64,8 @@ fn write(folder: &Path) {
     let checkpoint = Checkpoint::open(golden("hf_v5")).unwrap();
     let others = other_files(&golden("published")).unwrap();
     let (out, mut told) = (folder.join("merged"), 0);
-    export(tiny(), &checkpoint, Some(&adapter), None, &others, &out, |p| told = p.done).unwrap();
+    let what = Export { adapter: Some(&adapter), dtype: None, others: &others };
+    export(tiny(), &checkpoint, what, &out, |p| told = p.done).unwrap();
     assert!(told > 0);
 }
 
@@ -114,15 +115,16 @@ fn a_model_without_an_adapter_is_exported_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let checkpoint = Checkpoint::open(golden("hf_v452")).unwrap();
     let others = other_files(&golden("published")).unwrap();
+    let plain = Export { adapter: None, dtype: None, others: &others };
     let out = folder.path().join("f32");
-    export(tiny(), &checkpoint, None, None, &others, &out, |_| ()).unwrap();
+    export(tiny(), &checkpoint, plain, &out, |_| ()).unwrap();
     let published = tensors(&golden("published").join("model.safetensors"));
     assert!(tensors(&out.join("model.safetensors")) == published);
     assert!(fs::read(out.join("config.json")).unwrap() == others[0].1);
 
     let out = folder.path().join("bf16");
     let half = Some(FloatDType::BF16);
-    export(tiny(), &checkpoint, None, half, &others, &out, |_| ()).unwrap();
+    export(tiny(), &checkpoint, Export { dtype: half, ..plain }, &out, |_| ()).unwrap();
     let config: Value =
         serde_json::from_slice(&fs::read(out.join("config.json")).unwrap()).unwrap();
     assert_eq!(config["torch_dtype"], "bfloat16");
@@ -130,7 +132,7 @@ fn a_model_without_an_adapter_is_exported_as_it_is() {
     save_module(&base(), &saved, &golden_config(), half).unwrap();
     assert!(tensors(&out.join("model.safetensors")) == tensors(&saved.join("model.safetensors")));
 
-    let error = export(tiny(), &checkpoint, None, None, &others, &out, |_| ()).unwrap_err();
+    let error = export(tiny(), &checkpoint, plain, &out, |_| ()).unwrap_err();
     assert_says(&error, &["holds files", "name a new folder"]);
     let files = [("a".to_owned(), b"b".to_vec())];
     assert_says(&write_files(&out, &files).unwrap_err(), &["holds files"]);
