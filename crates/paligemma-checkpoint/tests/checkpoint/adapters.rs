@@ -57,10 +57,10 @@ fn both_spellings_are_one_adapter() {
     assert!(new == tensors(&golden("adapter").join(WEIGHTS)));
 }
 
-/// Writes an adapter and a merged export into new folders, `adapter_written` and `merged`.
+/// Writes an adapter and a merged export into new folders, `adapter` and `merged`.
 fn write(folder: &Path) {
     let adapter = AdapterFile::open(golden("adapter")).unwrap();
-    save_adapter(&adapted(), folder.join("adapter_written"), adapter.config()).unwrap();
+    save_adapter(&adapted(), folder.join("adapter"), adapter.config()).unwrap();
     let checkpoint = Checkpoint::open(golden("hf_v5")).unwrap();
     let others = other_files(&golden("published")).unwrap();
     let (out, mut told) = (folder.join("merged"), 0);
@@ -72,24 +72,22 @@ fn write(folder: &Path) {
 #[test]
 #[ignore = "writes what check_adapters.py shows to PEFT and transformers"]
 fn write_fixtures() {
-    for name in ["adapter_written", "merged"] {
-        fs::remove_dir_all(golden(name)).ok();
-    }
-    write(&golden(""));
+    fs::remove_dir_all(golden("../written")).ok();
+    write(&golden("../written"));
 }
 
-/// `check_adapters.py` shows that PEFT and transformers load `adapter_written` and `merged`: these
+/// `check_adapters.py` shows that PEFT and transformers load `written/adapter` and `written/merged`: these
 /// are what is written now.
 #[test]
 fn what_is_written_is_what_others_were_seen_to_load() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path());
     for (name, files) in
-        [("adapter_written", [CONFIG, WEIGHTS]), ("merged", ["config.json", "model.safetensors"])]
+        [("adapter", [CONFIG, WEIGHTS]), ("merged", ["config.json", "model.safetensors"])]
     {
         assert_eq!(fs::read_dir(folder.path().join(name)).unwrap().count(), 2);
         for file in files {
-            let seen = fs::read(golden(name).join(file)).unwrap();
+            let seen = fs::read(golden("../written").join(name).join(file)).unwrap();
             assert!(fs::read(folder.path().join(name).join(file)).unwrap() == seen, "{file}");
         }
     }
