@@ -84,7 +84,7 @@ pub use convert::{convert, other_files};
 pub use layout::{LAYOUTS, Layout, MASK_LAYOUT};
 pub use load::{LoadError, Progress, check_module, load_module, load_packed};
 pub use masks::{MASK_FILES, find_masks, load_masks, save_masks};
-pub use merge::export;
+pub use merge::{Export, export};
 pub use names::{ModulePath, parameter_shapes};
 pub use npz::ArrayProblem;
 pub use report::{Ignored, LoadReport};

@@ -20,12 +20,21 @@ use crate::save::SaveError;
 use crate::source::SourceTensor;
 use crate::write::{Pending, write_checkpoint};
 
-/// Writes `checkpoint` into the new `folder` under the published names, with `adapter` added to
-/// its weights if there is one, and `others`, the files beside the weights.
+/// What is exported besides a checkpoint, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Export<'a> {
+    /// What is added to the weights.
+    pub adapter: Option<&'a AdapterFile>,
+    /// What weights become; none is the type of the file. Sums are f32 before that.
+    pub dtype: Option<FloatDType>,
+    /// The files beside the weights, names and contents.
+    pub others: &'a [(String, Vec<u8>)],
+}
+
+/// Writes `checkpoint` into the new `folder` under the published names.
 ///
 /// `module` is a whole PaliGemma of the checkpoint's configuration; nothing of it is allocated.
-/// Weights become `dtype`, or keep that of the file if it is none; sums are f32 before that. Memory
-/// holds one tensor at a time, and files appear under their names when all are complete.
+/// Memory holds one tensor at a time, and files appear under their names when all are complete.
 /// `progress` is told of every tensor.
 ///
 /// # Errors
@@ -35,9 +44,7 @@ use crate::write::{Pending, write_checkpoint};
 pub fn export<B: NnBackend, M: Projections<B>>(
     module: M,
     checkpoint: &Checkpoint,
-    adapter: Option<&AdapterFile>,
-    dtype: Option<FloatDType>,
-    others: &[(String, Vec<u8>)],
+    Export { adapter, dtype, others }: Export<'_>,
     folder: &Path,
     mut progress: impl FnMut(Progress<'_>),
 ) -> Result<(), SaveError> {

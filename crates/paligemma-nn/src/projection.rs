@@ -101,6 +101,11 @@ impl<B: NnBackend> Projection<B> {
         Self { adapter: Some(adapter), ..self }
     }
 
+    /// The same projection with its adapter, if it has one, as `change` makes it.
+    pub fn map_adapter(self, change: impl FnOnce(Adapter<B>) -> Adapter<B>) -> Self {
+        Self { adapter: self.adapter.map(change), ..self }
+    }
+
     /// The same projection with its adapter added to the matrix, as far as the matrix's type holds
     /// the sum; a packed matrix keeps the adapter beside it.
     pub fn merged(self) -> Self {
@@ -122,6 +127,11 @@ impl<B: NnBackend> Projection<B> {
         let layout = PackedLayout { format, outputs, inputs };
         let weight = Weight::Packed(PackedWeight::new(layout, &self.device()));
         Self { weight, ..self }
+    }
+
+    /// Output channels: the rows of `W`.
+    pub fn outputs(&self) -> usize {
+        self.dims()[0]
     }
 
     /// How exactly results of this layer are worth being multiplied with each other.

@@ -43,8 +43,8 @@ impl<B: NnBackend> std::fmt::Debug for Walk<'_, B> {
 
 impl<B: NnBackend> Walk<'_, B> {
     /// What the walk makes of the part of a module that is called `name`.
-    pub fn part<M: Projections<B>>(&mut self, name: impl ToString, module: M) -> M {
-        self.path.push(name.to_string());
+    pub fn part<M: Projections<B>>(&mut self, name: &str, module: M) -> M {
+        self.path.push(name.to_owned());
         let module = module.map_projections(self);
         self.path.pop();
         module
@@ -59,6 +59,9 @@ impl<B: NnBackend> Projections<B> for Projection<B> {
 
 impl<B: NnBackend, M: Projections<B>> Projections<B> for Vec<M> {
     fn map_projections(self, walk: &mut Walk<'_, B>) -> Self {
-        self.into_iter().enumerate().map(|(number, module)| walk.part(number, module)).collect()
+        self.into_iter()
+            .enumerate()
+            .map(|(number, module)| walk.part(&number.to_string(), module))
+            .collect()
     }
 }

@@ -3,7 +3,7 @@
 use burn::tensor::backend::AutodiffBackend;
 use paligemma::Model;
 use paligemma_checkpoint::{AdapterConfig, TABLE};
-use paligemma_nn::{Adapter, NnBackend, Projections};
+use paligemma_nn::{Adapter, Dropout, NnBackend, Projections};
 
 use crate::groups::{Names, SelectionError, published};
 
@@ -12,7 +12,10 @@ use crate::groups::{Names, SelectionError, published};
 const DECODER: [&str; 7] =
     ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
 
-/// Adapters to train (LoRA; over packed matrices, `QLoRA`).
+/// Masks of adapters are drawn beyond those of the decoder's branches.
+const FIRST_PLACE: u64 = 1 << 32;
+
+/// Adapters to train (`LoRA`; over packed matrices, `QLoRA`).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lora {
     /// The rank of their factors.
@@ -37,6 +40,21 @@ impl Lora {
     pub fn config(&self, base: &str) -> AdapterConfig {
         let Self { rank, alpha, dropout, .. } = *self;
         AdapterConfig { base: base.to_owned(), rank, alpha, dropout }
+    }
+
+    /// The same model for one step of training: its adapters leave numbers of their inputs out,
+    /// and each of them others. The same seed leaves out the same, in however many pieces and on
+    /// whichever backend the step is computed.
+    pub fn dropped<B: NnBackend>(&self, model: Model<B>, seed: u64) -> Model<B> {
+        if self.dropout == 0.0 {
+            return model;
+        }
+        let dropout = Dropout { rate: self.dropout, seed };
+        let mut place = FIRST_PLACE;
+        model.each_projection(|_, projection| {
+            place += 1;
+            projection.map_adapter(|adapter| adapter.with_dropout(dropout, place))
+        })
     }
 
     fn check(&self) -> Result<(), SelectionError> {
@@ -73,8 +91,8 @@ impl Lora {
                 return projection;
             }
             let device = projection.device();
-            let (shape, dropout) = (projection.dims(), self.dropout);
-            projection.with_adapter(Adapter::fresh(shape, self.rank, scale, dropout, &device))
+            let shape = projection.dims();
+            projection.with_adapter(Adapter::fresh(shape, self.rank, scale, &device))
         }))
     }
 }

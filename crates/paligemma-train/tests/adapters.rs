@@ -8,14 +8,15 @@ use burn::module::{AutodiffModule, Module, ModuleVisitor, Param};
 use burn::optim::{GradientsParams, Optimizer, SgdConfig};
 use burn::tensor::{FloatDType, Int, Tensor, TensorData};
 use burn_autodiff::Autodiff;
-use burn_flex::Flex;
+use burn_flex::{Flex, FlexDevice};
 use paligemma::{Model, PackedFormat, Storage};
 use paligemma_checkpoint::{
     AdapterFile, Checkpoint, ModulePath, PaliGemmaConfig, is_factor, save_adapter,
 };
 use paligemma_nn::{NnBackend, PrefixMask};
 use paligemma_train::{
-    Lora, Loss, Names, Row, Rows, Selection, SelectionError, select, suffix_loss,
+    Backward, Batch, Gradients, Lora, Loss, Names, Row, Rows, Selection, SelectionError, select,
+    suffix_loss,
 };
 use safetensors::SafeTensors;
 
@@ -61,13 +62,19 @@ fn ids(case: &str) -> Vec<u32> {
     ids.into_iter().map(|id| u32::try_from(id).unwrap()).collect()
 }
 
-fn features<B: NnBackend>(model: &Model<B>, case: &str) -> Tensor<B, 3>
+fn pixels<B: NnBackend>(case: &str) -> Tensor<B, 4>
 where
     B::Device: Default,
 {
     let pixels = floats("golden.safetensors", &format!("{case}.in.pixel_values"));
-    let device = B::Device::default();
-    model.encode(Tensor::from_data(TensorData::new(pixels, [1, 3, 56, 56]), &device))
+    Tensor::from_data(TensorData::new(pixels, [1, 3, 56, 56]), &B::Device::default())
+}
+
+fn features<B: NnBackend>(model: &Model<B>, case: &str) -> Tensor<B, 3>
+where
+    B::Device: Default,
+{
+    model.encode(pixels(case))
 }
 
 /// The logits of all slots of the golden prompt.
@@ -152,10 +159,7 @@ fn an_adapter_of_peft_gives_its_logits() {
 #[test]
 fn gradients_of_an_adapter_are_those_of_peft() {
     let adapted = adapter().apply::<B, _>(model(F32)).unwrap();
-    let lora = Lora { dropout: 0.0, ..Lora::new(3) };
-    let (adapted, _) = select(adapted, &Selection::Lora(lora)).unwrap();
-    // PEFT's adapter has dropout, which the reference leaves out and training does not.
-    let adapted = without_dropout(adapted);
+    let (adapted, _) = select(adapted, &Selection::Lora(Lora::new(3))).unwrap();
     let loss = loss(&adapted);
     assert_near(
         &loss.to_data().to_vec::<f32>().unwrap(),
@@ -176,23 +180,6 @@ fn gradients_of_an_adapter_are_those_of_peft() {
     }
 }
 
-/// The same model with the same factors, none of whose inputs are left out.
-fn without_dropout(model: Model<B>) -> Model<B> {
-    use paligemma_nn::{Adapter, Projections};
-    let scale = adapter().config().scale();
-    let model = model.each_projection(|_, projection| {
-        let factors = projection.adapter().map(Adapter::factors);
-        match factors {
-            Some([a, b]) => {
-                let [a, b] = [a, b].map(|factor| factor.detach().require_grad());
-                projection.with_adapter(Adapter::new(a, b, scale, 0.0))
-            }
-            None => projection,
-        }
-    });
-    model
-}
-
 #[test]
 fn adapters_learn_over_any_matrix_and_change_nothing_else() {
     let storages = [
@@ -203,6 +190,7 @@ fn adapters_learn_over_any_matrix_and_change_nothing_else() {
     ];
     for storage in storages {
         let lora = Lora { dropout: 0.1, ..Lora::new(4) };
+        <Flex as burn::tensor::backend::Backend>::seed(&FlexDevice, 5);
         let (mut trained, parameters) =
             select(model::<B>(storage), &Selection::Lora(lora.clone())).unwrap();
         assert_eq!(parameters.iter().filter(|parameter| parameter.trained).count(), 28);
@@ -212,9 +200,9 @@ fn adapters_learn_over_any_matrix_and_change_nothing_else() {
 
         let first = loss(&trained).into_scalar();
         let mut optimizer = SgdConfig::new().init();
-        for _ in 0..12 {
-            let gradients = loss(&trained).backward();
-            let gradients = GradientsParams::from_grads(gradients, &trained);
+        for step in 0..12 {
+            let dropped = lora.dropped(trained.clone(), step);
+            let gradients = GradientsParams::from_grads(loss(&dropped).backward(), &dropped);
             trained = optimizer.step(0.05, trained, gradients);
         }
         let last = loss(&trained).into_scalar();
@@ -227,6 +215,42 @@ fn adapters_learn_over_any_matrix_and_change_nothing_else() {
         let again = saved.apply::<Flex, _>(model(storage)).unwrap();
         assert_near(&logits(&again), &logits(&trained.valid()), 1e-6);
     }
+}
+
+#[test]
+fn a_layer_that_is_computed_again_leaves_out_the_same() {
+    let lora = Lora { dropout: 0.3, ..Lora::new(3) };
+    let storage = Storage::Packed(PackedFormat::Bf16);
+    let adapted = adapter().apply::<B, _>(model(storage)).unwrap();
+    let (adapted, _) = select(adapted, &Selection::Lora(lora.clone())).unwrap();
+    let step = |seed: u64, recompute: bool| {
+        let batch = Batch { pixels: pixels("b"), rows: rows(), pad: 0 };
+        let backward = Backward { recompute, ..Backward::default() };
+        let dropped = lora.dropped(adapted.clone(), seed);
+        let (loss, gradients) = backward.run(&dropped, &batch);
+        (loss, all(&adapted, &gradients))
+    };
+    let (loss, gradients) = step(1, false);
+    assert_eq!(gradients.len(), 28);
+    for (a, b) in gradients.iter().zip(&step(1, true).1) {
+        assert_near(a, b, 1e-5);
+    }
+    assert!((loss - step(1, true).0).abs() < 1e-5);
+    assert!((loss - step(2, false).0).abs() > 1e-4, "another seed leaves out others");
+}
+
+/// The values of all gradients.
+fn all(model: &Model<B>, gradients: &Gradients) -> Vec<Vec<f32>> {
+    struct All<'a>(&'a Gradients, Vec<Vec<f32>>);
+    impl ModuleVisitor<B> for All<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+            let gradient = self.0.get::<Flex, D>(param.id);
+            self.1.extend(gradient.map(|values| values.into_data().to_vec().unwrap()));
+        }
+    }
+    let mut all = All(gradients, Vec::new());
+    model.visit(&mut all);
+    all.1
 }
 
 #[test]
@@ -332,6 +356,6 @@ fn parameters_keep_their_identity_and_are_listed() {
     let packed = Storage::Packed(PackedFormat::Int8);
     let (_, of_packed) = select(model::<B>(packed), &selection).unwrap();
     assert_eq!(listed, of_packed, "names and shapes are those of the matrices");
-    let all: usize = listed.iter().map(|parameter| parameter.count()).sum();
+    let all: usize = listed.iter().map(paligemma_train::Parameter::count).sum();
     assert_eq!(all, one.num_params());
 }

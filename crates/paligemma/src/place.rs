@@ -47,27 +47,26 @@ impl Place {
         base: Option<&str>,
         fetch: &mut dyn FnMut(&str) -> Result<PathBuf, Error>,
     ) -> Result<Self, Error> {
-        let folder = match name {
-            EMBEDDED => None,
-            name if Path::new(name).is_dir() => Some(followed(name.into())?),
-            name => Some(fetch(name)?),
-        };
-        let adapter = match folder {
-            Some(folder) if folder.join(ADAPTER_CONFIG).is_file() => AdapterFile::open(folder)?,
-            other if base.is_none() => return Ok(other.map_or(Self::Embedded, Self::Folder)),
+        let adapter = match folder_of(name, fetch)? {
+            Some(folder) if is_adapter(&folder) => AdapterFile::open(folder)?,
+            found if base.is_none() => return Ok(found.map_or(Self::Embedded, Self::Folder)),
             _ => return Err(Error::NoAdapter { model: name.to_owned() }),
         };
         let asked = base.unwrap_or(&adapter.config().base);
-        let without = |cause: String| Error::AdapterBase {
+        let refused = |cause: String| Error::AdapterBase {
             adapter: adapter.folder().to_owned(),
             base: asked.to_owned(),
             cause,
         };
-        match Self::locate(asked, None, fetch) {
-            Ok(Self::Adapted { .. }) => Err(without("it is an adapter itself".to_owned())),
-            Ok(base) => Ok(Self::Adapted { base: Box::new(base), adapter }),
-            Err(error) => Err(without(error.to_string())),
-        }
+        let base = match folder_of(asked, fetch) {
+            Ok(None) => Self::Embedded,
+            Ok(Some(folder)) if is_adapter(&folder) => {
+                return Err(refused("it is an adapter itself".to_owned()));
+            }
+            Ok(Some(folder)) => Self::Folder(folder),
+            Err(error) => return Err(refused(error.to_string())),
+        };
+        Ok(Self::Adapted { base: Box::new(base), adapter })
     }
 
     /// The adapter, if there is one.
@@ -153,6 +152,22 @@ impl std::fmt::Display for Place {
             }
         }
     }
+}
+
+/// The folder of a model; the embedded one has none.
+fn folder_of(
+    name: &str,
+    fetch: &mut dyn FnMut(&str) -> Result<PathBuf, Error>,
+) -> Result<Option<PathBuf>, Error> {
+    match name {
+        EMBEDDED => Ok(None),
+        name if Path::new(name).is_dir() => followed(name.into()).map(Some),
+        name => fetch(name).map(Some),
+    }
+}
+
+fn is_adapter(folder: &Path) -> bool {
+    folder.join(ADAPTER_CONFIG).is_file()
 }
 
 /// The folder that a run's folder names as its newest; another folder itself.

@@ -66,7 +66,7 @@ impl AdapterConfig {
     /// Reads the configuration in `folder`.
     ///
     /// # Errors
-    /// If the file cannot be read, is none, or asks for more than plain LoRA.
+    /// If the file cannot be read, is none, or asks for more than plain `LoRA`.
     pub fn open(folder: &Path) -> Result<Self, AdapterError> {
         let path = folder.join(ADAPTER_CONFIG);
         let text = std::fs::read(&path)

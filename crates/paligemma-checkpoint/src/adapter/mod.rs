@@ -49,7 +49,7 @@ pub enum AdapterError {
         /// What is wrong, and where.
         source: serde_json::Error,
     },
-    /// The configuration asks for another method than plain LoRA.
+    /// The configuration asks for another method than plain `LoRA`.
     #[error(
         "{}: `{field}` is {found}, but only plain LoRA is supported: merge the adapter where it \
         was made, and use the merged checkpoint",

@@ -29,7 +29,7 @@ impl AdapterFile {
     /// transformers are.
     ///
     /// # Errors
-    /// If a file is missing or unsound, the configuration asks for more than plain LoRA, or a
+    /// If a file is missing or unsound, the configuration asks for more than plain `LoRA`, or a
     /// tensor is no factor, stands alone, or is not of the rank that the configuration says.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, AdapterError> {
         let folder = folder.as_ref().to_owned();
@@ -122,8 +122,8 @@ impl AdapterFile {
             Ok(Tensor::from_data(data, (device, DType::F32)))
         };
         let [a, b] = factors;
-        let (scale, dropout) = (self.config.scale(), self.config.dropout);
-        Some(load(a).and_then(|a| Ok(Adapter::new(a, load(b)?, scale, dropout))))
+        let scale = self.config.scale();
+        Some(load(a).and_then(|a| Ok(Adapter::new(a, load(b)?, scale))))
     }
 
     /// Holds the factors against the projections of a model.

@@ -6,7 +6,7 @@ use std::path::Path;
 use burn::tensor::FloatDType;
 use burn_flex::Flex;
 use paligemma_checkpoint::{
-    AdapterFile, Checkpoint, export, load_module, other_files, save_adapter, save_module,
+    AdapterFile, Checkpoint, Export, export, load_module, other_files, save_adapter, save_module,
     write_files,
 };
 use safetensors::SafeTensors;
@@ -57,38 +57,37 @@ fn both_spellings_are_one_adapter() {
     assert!(new == tensors(&golden("adapter").join(WEIGHTS)));
 }
 
-/// Writes an adapter and a merged export into new folders, `adapter_written` and `merged`.
+/// Writes an adapter and a merged export into new folders, `adapter` and `merged`.
 fn write(folder: &Path) {
     let adapter = AdapterFile::open(golden("adapter")).unwrap();
-    save_adapter(&adapted(), folder.join("adapter_written"), adapter.config()).unwrap();
+    save_adapter(&adapted(), folder.join("adapter"), adapter.config()).unwrap();
     let checkpoint = Checkpoint::open(golden("hf_v5")).unwrap();
     let others = other_files(&golden("published")).unwrap();
     let (out, mut told) = (folder.join("merged"), 0);
-    export(tiny(), &checkpoint, Some(&adapter), None, &others, &out, |p| told = p.done).unwrap();
+    let what = Export { adapter: Some(&adapter), dtype: None, others: &others };
+    export(tiny(), &checkpoint, what, &out, |p| told = p.done).unwrap();
     assert!(told > 0);
 }
 
 #[test]
 #[ignore = "writes what check_adapters.py shows to PEFT and transformers"]
 fn write_fixtures() {
-    for name in ["adapter_written", "merged"] {
-        fs::remove_dir_all(golden(name)).ok();
-    }
-    write(&golden(""));
+    fs::remove_dir_all(golden("../written")).ok();
+    write(&golden("../written"));
 }
 
-/// `check_adapters.py` shows that PEFT and transformers load `adapter_written` and `merged`: these
+/// `check_adapters.py` shows that PEFT and transformers load `written/adapter` and `written/merged`: these
 /// are what is written now.
 #[test]
 fn what_is_written_is_what_others_were_seen_to_load() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path());
     for (name, files) in
-        [("adapter_written", [CONFIG, WEIGHTS]), ("merged", ["config.json", "model.safetensors"])]
+        [("adapter", [CONFIG, WEIGHTS]), ("merged", ["config.json", "model.safetensors"])]
     {
         assert_eq!(fs::read_dir(folder.path().join(name)).unwrap().count(), 2);
         for file in files {
-            let seen = fs::read(golden(name).join(file)).unwrap();
+            let seen = fs::read(golden("../written").join(name).join(file)).unwrap();
             assert!(fs::read(folder.path().join(name).join(file)).unwrap() == seen, "{file}");
         }
     }
@@ -114,15 +113,16 @@ fn a_model_without_an_adapter_is_exported_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let checkpoint = Checkpoint::open(golden("hf_v452")).unwrap();
     let others = other_files(&golden("published")).unwrap();
+    let plain = Export { adapter: None, dtype: None, others: &others };
     let out = folder.path().join("f32");
-    export(tiny(), &checkpoint, None, None, &others, &out, |_| ()).unwrap();
+    export(tiny(), &checkpoint, plain, &out, |_| ()).unwrap();
     let published = tensors(&golden("published").join("model.safetensors"));
     assert!(tensors(&out.join("model.safetensors")) == published);
     assert!(fs::read(out.join("config.json")).unwrap() == others[0].1);
 
     let out = folder.path().join("bf16");
     let half = Some(FloatDType::BF16);
-    export(tiny(), &checkpoint, None, half, &others, &out, |_| ()).unwrap();
+    export(tiny(), &checkpoint, Export { dtype: half, ..plain }, &out, |_| ()).unwrap();
     let config: Value =
         serde_json::from_slice(&fs::read(out.join("config.json")).unwrap()).unwrap();
     assert_eq!(config["torch_dtype"], "bfloat16");
@@ -130,7 +130,7 @@ fn a_model_without_an_adapter_is_exported_as_it_is() {
     save_module(&base(), &saved, &golden_config(), half).unwrap();
     assert!(tensors(&out.join("model.safetensors")) == tensors(&saved.join("model.safetensors")));
 
-    let error = export(tiny(), &checkpoint, None, None, &others, &out, |_| ()).unwrap_err();
+    let error = export(tiny(), &checkpoint, plain, &out, |_| ()).unwrap_err();
     assert_says(&error, &["holds files", "name a new folder"]);
     let files = [("a".to_owned(), b"b".to_vec())];
     assert_says(&write_files(&out, &files).unwrap_err(), &["holds files"]);

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use paligemma::{DeviceSpec, DeviceWork, Error as ModelError, Model, NnBackend, Place};
 use paligemma_checkpoint::{
-    AdapterFile, Checkpoint, PaliGemmaConfig, Progress, WeightType, export, write_files,
+    AdapterFile, Checkpoint, Export as What, PaliGemmaConfig, Progress, WeightType, export,
+    write_files,
 };
 
 use crate::args::Threads;
@@ -101,7 +102,8 @@ impl DeviceWork for Work<'_> {
         let others = place.other_files().map_err(ModelError::from)?;
         let bar = Bar::new("weights");
         let show = |Progress { done, total, .. }: Progress<'_>| bar.show(done, total);
-        export(model, checkpoint, place.adapter(), dtype, &others, folder, show)?;
+        let what = What { adapter: place.adapter(), dtype, others: &others };
+        export(model, checkpoint, what, folder, show)?;
         bar.finish();
         Ok(())
     }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A LoRA adapter of the tiny PaliGemma, as PEFT writes it, and what PEFT computes with it.
 
-usage: make_adapters.py OUTDIR
+usage: make_lora.py OUTDIR
 
 Reads OUTDIR/tiny_pg1 (make_golden.py) and writes beside its files
 
