@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Bool, Tensor};
 use paligemma_nn::{
     NnBackend, Pack, PackedFormat, Projection, RmsNorm, RotaryTable, attention, gated_gelu,
+    residual,
 };
 
 use crate::{GemmaConfig, LayerCache};
@@ -121,9 +122,9 @@ impl<B: NnBackend> DecoderLayer<B> {
         cache: Option<&mut LayerCache<B>>,
     ) -> Tensor<B, 3> {
         let normed = self.input_layernorm.forward(x.clone());
-        let x = x + self.self_attn.forward(normed, pass, cache);
+        let x = residual(x, self.self_attn.forward(normed, pass, cache));
         let normed = self.post_attention_layernorm.forward(x.clone());
-        x + self.mlp.forward(normed)
+        residual(x, self.mlp.forward(normed))
     }
 }
 

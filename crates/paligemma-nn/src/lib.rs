@@ -19,6 +19,7 @@
 //! ```
 
 mod activation;
+mod adamw;
 mod attention;
 mod autodiff;
 mod backend;
@@ -29,13 +30,16 @@ pub mod mask;
 mod norm;
 pub mod parameter;
 mod projection;
+mod residual;
 mod rope;
 
 pub use activation::{gated_gelu, gelu};
+pub use adamw::adamw;
 pub use attention::{Precision, attention, write_slots};
-pub use backend::{AttentionGradients, NnBackend};
+pub use backend::{AdamWStep, AttentionGradients, NnBackend};
 pub use mask::{PrefixMask, TokenKind};
 pub use norm::{LayerNorm, RmsNorm};
 pub use paligemma_packed::{Isa, PackedFormat, PackedLayout, keep_freed_memory};
 pub use projection::{Pack, PackedWeight, Projection, Weight};
+pub use residual::residual;
 pub use rope::RotaryTable;

@@ -105,11 +105,8 @@ impl<B: NnBackend> Projection<B> {
         let bias = self.bias.as_ref().map(Param::val);
         let output: Tensor<B, 2> = match &self.weight {
             Weight::Dense(weight) => {
-                let output = rows.matmul(weight.val().transpose());
-                let output = match bias {
-                    Some(bias) => output + bias.unsqueeze(),
-                    None => output,
-                };
+                let weight = primitive(weight.val());
+                let output = tensor(B::dense_linear(primitive(rows), weight, bias.map(primitive)));
                 match activation {
                     Activation::Identity => output,
                     Activation::TanhGelu => gelu(output),

@@ -1,5 +1,5 @@
-//! Matrix products on a CPU with packed weights, bfloat16, 8 and 4 bits, and attention on matrix
-//! tiles.
+//! Matrix products on a CPU: with packed weights, bfloat16, 8 and 4 bits; of f32 matrices where
+//! they lie; and attention on matrix tiles.
 //!
 //! A published `[out, in]` matrix is packed once; products read the packed bytes wherever they
 //! are, in memory or in a mapped file. The layout is the same for every CPU; the instructions are
@@ -27,6 +27,7 @@ compile_error!("packed weights are little endian, and read as the machine reads 
 mod activations;
 mod attention;
 mod buffer;
+pub mod dense;
 mod isa;
 mod kernels;
 mod layout;

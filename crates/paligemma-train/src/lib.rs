@@ -2,12 +2,14 @@
 //!
 //! Everything works on `Model<Autodiff<B>>` for any backend `B` of the workspace.
 
+mod adamw;
 mod batch;
 mod loss;
 mod optimizer;
 mod run;
 mod schedule;
 
+pub use adamw::FusedAdamW;
 pub use batch::{Row, Rows};
 pub use loss::suffix_loss;
 pub use optimizer::{MixedOptimizer, OptimizerConfig, numbered};
