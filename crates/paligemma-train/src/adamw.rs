@@ -2,7 +2,6 @@
 
 use burn::optim::{AdamWState, AdaptiveMomentumState, LearningRate, SimpleOptimizer};
 use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
 use paligemma_nn::{AdamWStep, NnBackend, adamw};
 
 /// AdamW with the state of burn's, in whose adaptor it goes.
