@@ -8,6 +8,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -17,6 +19,8 @@ const DEPTH: usize = 128;
 const COLUMNS: usize = 64;
 /// Rows of the widest tile.
 const TILE: usize = 6;
+/// Values of a line of the caches.
+const LINE: usize = 16;
 /// Rows of the result that a task makes: many, since each task packs its own panels, unless there
 /// are too few tasks.
 const ROWS: [usize; 2] = [8 * TILE, 128 * TILE];
@@ -108,7 +112,7 @@ pub fn product(
     let mut values = Vec::with_capacity(m * n);
     let target = Target { start: values.as_mut_ptr(), row: n };
     let panels = n.div_ceil(COLUMNS);
-    let rows = block(m, panels);
+    let rows = block(m, panels, if a.row < a.column { 1 } else { TASKS });
     (0..m.div_ceil(rows) * panels).into_par_iter().for_each(|task| {
         let (row, column) = (task / panels * rows, task % panels * COLUMNS);
         let (m, n) = (rows.min(m - row), COLUMNS.min(n - column));
@@ -144,8 +148,8 @@ pub unsafe fn multiply(
 }
 
 /// Rows of a task.
-fn block(rows: usize, panels: usize) -> usize {
-    let tasks = TASKS * rayon::current_num_threads();
+fn block(rows: usize, panels: usize, tasks: usize) -> usize {
+    let tasks = tasks * rayon::current_num_threads();
     let wanted = rows.div_ceil(tasks.div_ceil(panels.max(1)));
     wanted.clamp(ROWS[0], ROWS[1]).next_multiple_of(TILE)
 }
@@ -194,6 +198,7 @@ impl Part<'_> {
         target: Target,
     ) {
         let width = V * S::F32_LANES;
+        #[expect(clippy::large_stack_arrays, reason = "32 KiB, on stacks of megabytes")]
         let mut panel = Panel([0.0; DEPTH * COLUMNS]);
         for first in (0..k.max(1)).step_by(DEPTH) {
             let depth = DEPTH.min(k - first);
@@ -208,7 +213,13 @@ impl Part<'_> {
                 let size = [depth, columns, vectors * S::F32_LANES];
                 pack(&mut panel.0, size, self.b.from(first, column));
                 let a = self.a.from(0, first);
-                let tiles = Tiles { a, panel: &panel.0, depth, columns, begin };
+                let next = Next {
+                    a: self.a.from(0, first + depth),
+                    b: self.b.from(first + depth, column),
+                    depth: DEPTH.min(k - first - depth),
+                    size: [m, columns],
+                };
+                let tiles = Tiles { a, panel: &panel.0, depth, columns, begin, next };
                 // SAFETY: the caller's; the panel is as deep and wide as was packed.
                 unsafe {
                     match vectors {
@@ -258,6 +269,7 @@ struct Tiles<'a> {
     depth: usize,
     columns: usize,
     begin: Begin<'a>,
+    next: Next<'a>,
 }
 
 impl Tiles<'_> {
@@ -270,6 +282,7 @@ impl Tiles<'_> {
         unsafe {
             while row < m {
                 let (a, target) = (self.a.from(row, 0), target.at(row, 0));
+                self.next.fetch(row..m.min(row + TILE));
                 row += match m - row {
                     TILE.. => self.tile::<S, TILE, V>(simd, a, target),
                     4.. => self.tile::<S, 4, V>(simd, a, target),
@@ -350,4 +363,42 @@ impl Tiles<'_> {
             }
         }
     }
+}
+
+/// What the next panel is made of and meets.
+struct Next<'a> {
+    a: Matrix<'a>,
+    b: Matrix<'a>,
+    depth: usize,
+    size: [usize; 2],
+}
+
+impl Next<'_> {
+    /// Fetches the share of some rows of the result, if `a` lies by columns: then it and `b` are
+    /// read in strides over which the machine fetches nothing by itself.
+    #[inline(always)]
+    fn fetch(&self, rows: Range<usize>) {
+        let [m, n] = self.size;
+        if self.a.row >= self.a.column {
+            return;
+        }
+        for p in rows.start * self.depth / m..rows.end * self.depth / m {
+            for (matrix, width) in [(self.a, m), (self.b.transposed(), n)] {
+                (0..width).step_by(LINE).for_each(|i| fetch(matrix.values, p * matrix.column + i));
+            }
+        }
+    }
+}
+
+/// Brings the line of a value into the second cache.
+#[inline(always)]
+fn fetch(values: &[f32], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: fetching ahead touches no memory, whatever the address.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(values.as_ptr().wrapping_add(at).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (values, at);
 }
