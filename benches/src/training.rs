@@ -104,13 +104,7 @@ fn contestants(arguments: &Arguments, scratch: &Path) -> Result<Vec<Contestant>>
         programs.iter().map(move |(name, program, words)| {
             let extra = if frozen { words!["--frozen"] } else { Vec::new() };
             let words = [words.as_slice(), &extra].concat();
-            Contestant {
-                name: *name,
-                frozen,
-                program: program.clone(),
-                words,
-                measured: Vec::new(),
-            }
+            Contestant { name, frozen, program: program.clone(), words, measured: Vec::new() }
         })
     });
     Ok(all.collect())
@@ -146,7 +140,7 @@ fn render(contestants: &[Contestant], machine: &str, command: &str) -> String {
         );
     }
     let runs = contestants.first().map_or(0, |c| c.measured.len());
-    let versions: Vec<&str> = contestants.iter().take(2).map(|c| c.version()).collect();
+    let versions: Vec<&str> = contestants.iter().take(2).map(Contestant::version).collect();
     let _ = writeln!(
         text,
         "\nMedians of {runs} runs in turns; in brackets, times PyTorch. Versions: {}.\n\n{machine}\n\n```sh\n{command}\n```",

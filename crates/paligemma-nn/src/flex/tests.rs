@@ -56,7 +56,7 @@ fn linear_matches() {
 
 #[test]
 fn what_is_frozen_has_no_gradient() {
-    let (x, weight) = (random([40, 8]), Tensor::from_inner(random([9, 8]).inner()));
+    let (x, weight) = (random([40, 8]), Tensor::<Grad, 2>::from_inner(random([9, 8]).inner()));
     let output = tensor::<Grad, 2>(Grad::dense_linear(
         primitive(x.clone()),
         primitive(weight.clone()),
