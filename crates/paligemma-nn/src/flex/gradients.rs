@@ -1,5 +1,7 @@
 //! Every fused gradient against differences of what it is the gradient of.
 
+use std::slice::from_ref;
+
 use burn::tensor::{Bool, Distribution, Tensor};
 use burn_autodiff::Autodiff;
 use burn_flex::{Flex, FlexDevice};
@@ -60,7 +62,7 @@ fn of_linear() {
             tensor::<Grad, 2>(Grad::dense_linear(x, weight, Some(primitive(bias.clone()))))
         });
         let (x, weight) = (random([rows, 33]), random([19, 33]));
-        agrees(&[bias.clone()], |operands| {
+        agrees(from_ref(&bias), |operands| {
             let [x, weight] = [&x, &weight].map(|operand| primitive(operand.clone()));
             tensor::<Grad, 2>(Grad::dense_linear(x, weight, Some(primitive(operands[0].clone()))))
         });
@@ -79,7 +81,7 @@ fn of_norms() {
         tensor::<Grad, 2>(Grad::affine_norm(x, weight, primitive(bias.clone()), 1e-6))
     });
     let x = random([37, 48]);
-    agrees(&[weight.clone()], |weights| {
+    agrees(from_ref(&weight), |weights| {
         let (x, weight) = (primitive(x.clone()), primitive(weights[0].clone()));
         tensor::<Grad, 2>(Grad::rms_norm(x, weight, 1e-6))
     });

@@ -72,9 +72,9 @@ fn branches_are_added() {
     let sum = crate::residual(stream.clone(), branch.clone());
     same(&[&stream, &branch], &[], sum, stream.clone() + branch.clone());
     // A view of a part of something larger.
-    let part = branch.clone().slice([10..20]);
-    let sum = crate::residual(stream.clone().slice([0..10]), part.clone());
-    assert_eq!(sum.into_data(), (stream.slice([0..10]) + part).into_data());
+    let part = branch.clone().slice([10..20, 0..70]);
+    let sum = crate::residual(stream.clone().slice([0..10, 0..70]), part.clone());
+    assert_eq!(sum.into_data(), (stream.slice([0..10, 0..70]) + part).into_data());
 }
 
 #[test]
