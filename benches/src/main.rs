@@ -1,9 +1,13 @@
-//! Makes random checkpoints and measures: `cargo xtask random-checkpoint`, `cargo xtask bench-peers`.
+//! Makes random checkpoints and measures: `cargo xtask random-checkpoint`, `bench-peers` and
+//! `bench-training`.
 
 mod machine;
 mod measure;
 mod peers;
+mod process;
+mod steps;
 mod table;
+mod training;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -43,6 +47,18 @@ enum Command {
     },
     /// Measure this project and its peers in turns and write the table of docs/benchmarks.md
     BenchPeers(peers::Arguments),
+    /// Measure steps of training, here and with transformers in turns, and write the table of
+    /// docs/benchmarks.md
+    BenchTraining(training::Arguments),
+    /// Train the embedded model for some steps in this process and print one line of JSON
+    TrainSteps {
+        /// Steps that are timed
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+        steps: u32,
+        /// The tower's weights stay
+        #[arg(long)]
+        frozen: bool,
+    },
     /// Measure this project in this process and print one line of JSON
     Measure {
         /// The checkpoint; the embedded model without it
@@ -64,6 +80,8 @@ fn main() -> ExitCode {
             random_checkpoint(variant, (seed, dtype), &out)
         }
         Command::BenchPeers(arguments) => peers::run(&arguments),
+        Command::BenchTraining(arguments) => training::run(&arguments),
+        Command::TrainSteps { steps, frozen } => steps::run(steps, frozen),
         Command::Measure { model, dtype, tokens } => measure::run(model.as_deref(), &dtype, tokens),
     };
     match outcome {

@@ -116,7 +116,7 @@ fn greedy(session: &Session<'_, Flex>) -> Vec<u32> {
 }
 
 /// The most memory that this process has held, of which mapped files are a part; Linux alone says.
-fn peak_memory() -> Option<u64> {
+pub(crate) fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)

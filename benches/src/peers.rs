@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 use clap::Args;
 use paligemma_benches::subject::{self, TEXT};
@@ -13,7 +13,8 @@ use paligemma_checkpoint::PaliGemmaConfig;
 
 use crate::Result;
 use crate::machine;
-use crate::measure::{Measured, STARTED, now};
+use crate::measure::Measured;
+use crate::process::{self, output, python, root, words};
 use crate::table::{self, Row};
 
 /// Arguments of `bench-peers`.
@@ -38,11 +39,6 @@ pub(crate) struct Arguments {
     /// paligemma-int8) and print the table instead of writing it
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     only: Vec<String>,
-}
-
-/// A command line of texts and paths.
-macro_rules! words {
-    ($($word:expr),*) => { vec![$(OsString::from($word)),*] };
 }
 
 /// One that is measured.
@@ -90,7 +86,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result {
     }
     let table = table::render(&rows, &machine, &described(arguments));
     if arguments.only.is_empty() {
-        table::insert(&root().join(&arguments.out), &table)
+        table::insert(&root().join(&arguments.out), &table::MARKS, &table)
     } else {
         println!("{table}");
         Ok(())
@@ -109,16 +105,7 @@ fn described(arguments: &Arguments) -> String {
 impl Contestant {
     fn measure(&self, threads: u32) -> std::result::Result<Measured, String> {
         let (program, words) = self.program.as_ref().map_err(Clone::clone)?;
-        let mut command = Command::new(program);
-        command.args(words);
-        for variable in ["RAYON_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"] {
-            command.env(variable, threads.to_string());
-        }
-        command.env(STARTED, now().map_err(|error| error.to_string())?.to_string());
-        let printed = output(&mut command)?;
-        let line = printed.lines().last().unwrap_or_default();
-        eprintln!("{line}");
-        serde_json::from_str(line).map_err(|error| format!("its line of JSON: {error}"))
+        process::line(program, words, threads)
     }
 }
 
@@ -169,22 +156,6 @@ fn with_ending(model: &Path, dtype: &str) -> PathBuf {
     name.into()
 }
 
-/// The interpreter of a virtual environment with the peer's packages, made at the first call.
-fn python(scratch: &Path) -> std::result::Result<PathBuf, String> {
-    let venv = scratch.join("venv");
-    let python = venv.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
-    if !python.exists() {
-        output(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-    }
-    let packages = root().join("benches/peers/requirements.txt");
-    eprintln!("installing {}", packages.display());
-    // Complete as it is pinned, so nothing else is resolved or added.
-    let mut install = Command::new(&python);
-    install.args(["-m", "pip", "install", "--quiet", "--no-deps", "--requirement"]).arg(packages);
-    output(&mut install)?;
-    Ok(python)
-}
-
 /// The program that measures candle, built in a workspace of its own.
 fn candle(scratch: &Path) -> std::result::Result<PathBuf, String> {
     let target = scratch.join("candle");
@@ -193,24 +164,4 @@ fn candle(scratch: &Path) -> std::result::Result<PathBuf, String> {
     build.args(["build", "--release", "--locked", "--quiet", "--manifest-path"]).arg(manifest);
     output(build.arg("--target-dir").arg(&target))?;
     Ok(target.join("release").join(format!("candle-peer{}", std::env::consts::EXE_SUFFIX)))
-}
-
-/// What a command printed, or the last line that it had to say.
-fn output(command: &mut Command) -> std::result::Result<String, String> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let Output { status, stdout, stderr } =
-        command.output().map_err(|error| format!("cannot start {program}: {error}"))?;
-    if status.success() {
-        return Ok(String::from_utf8_lossy(&stdout).into_owned());
-    }
-    let said = String::from_utf8_lossy(&stderr);
-    let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
-    let last = last.trim().trim_start_matches("error: ");
-    Err(if last.is_empty() { format!("ended with {status}") } else { last.to_owned() })
-}
-
-/// The workspace's root.
-fn root() -> &'static Path {
-    let benches = Path::new(env!("CARGO_MANIFEST_DIR"));
-    benches.parent().unwrap_or(benches)
 }

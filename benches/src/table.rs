@@ -7,8 +7,17 @@ use std::path::Path;
 use crate::Result;
 use crate::measure::Measured;
 
-const BEGIN: &str = "<!-- table: written by `cargo xtask bench-peers` -->";
-const END: &str = "<!-- end of the table -->";
+/// The lines of a page between which a table stands.
+pub(crate) struct Marks {
+    pub(crate) begin: &'static str,
+    pub(crate) end: &'static str,
+}
+
+/// Those of the table of `bench-peers`.
+pub(crate) const MARKS: Marks = Marks {
+    begin: "<!-- table: written by `cargo xtask bench-peers` -->",
+    end: "<!-- end of the table -->",
+};
 
 /// What was measured of one.
 pub(crate) struct Row {
@@ -22,7 +31,7 @@ pub(crate) struct Row {
 type Column = (&'static str, fn(&Measured) -> Option<f64>, usize);
 
 /// Bytes of the unit that memory is given in.
-const GIB: f64 = (1_u64 << 30) as f64;
+pub(crate) const GIB: f64 = (1_u64 << 30) as f64;
 
 const COLUMNS: [Column; 7] = [
     ("load, s", |m| Some(m.load_s), 2),
@@ -101,19 +110,20 @@ pub(crate) fn render(rows: &[Row], machine: &str, command: &str) -> String {
 ///
 /// # Errors
 /// If the page cannot be read or written, or has no marks.
-pub(crate) fn insert(page: &Path, table: &str) -> Result {
+pub(crate) fn insert(page: &Path, marks: &Marks, table: &str) -> Result {
     let text = fs::read_to_string(page)
         .map_err(|error| format!("cannot read {}: {error}", page.display()))?;
-    let replaced = replace(&text, table)
-        .ok_or_else(|| format!("{} lacks the lines `{BEGIN}` and `{END}`", page.display()))?;
+    let Marks { begin, end } = marks;
+    let replaced = replace(&text, marks, table)
+        .ok_or_else(|| format!("{} lacks the lines `{begin}` and `{end}`", page.display()))?;
     fs::write(page, replaced)
         .map_err(|error| format!("cannot write {}: {error}", page.display()).into())
 }
 
-fn replace(text: &str, table: &str) -> Option<String> {
-    let (before, rest) = text.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n\n{table}\n{END}{after}"))
+fn replace(text: &str, Marks { begin, end }: &Marks, table: &str) -> Option<String> {
+    let (before, rest) = text.split_once(begin)?;
+    let (_, after) = rest.split_once(end)?;
+    Some(format!("{before}{begin}\n\n{table}\n{end}{after}"))
 }
 
 #[cfg(test)]
@@ -167,10 +177,11 @@ mod tests {
 
     #[test]
     fn only_what_stands_between_the_marks_changes() {
-        let page = format!("before\n\n{BEGIN}\nold\n{END}\n\nafter\n");
-        let expected = format!("before\n\n{BEGIN}\n\nnew\n\n{END}\n\nafter\n");
-        assert_eq!(replace(&page, "new\n").unwrap(), expected);
-        assert_eq!(replace(&expected, "new\n").unwrap(), expected);
-        assert_eq!(replace("no marks", "new"), None);
+        let Marks { begin, end } = MARKS;
+        let page = format!("before\n\n{begin}\nold\n{end}\n\nafter\n");
+        let expected = format!("before\n\n{begin}\n\nnew\n\n{end}\n\nafter\n");
+        assert_eq!(replace(&page, &MARKS, "new\n").unwrap(), expected);
+        assert_eq!(replace(&expected, &MARKS, "new\n").unwrap(), expected);
+        assert_eq!(replace("no marks", &MARKS, "new"), None);
     }
 }

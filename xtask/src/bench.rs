@@ -1,10 +1,11 @@
-//! `random-checkpoint` and `bench-peers`: run the benches' program, passing every further word on.
+//! `random-checkpoint`, `bench-peers` and `bench-training`: run the benches' program, passing every
+//! further word on.
 
 use std::process::Command;
 
 use crate::workspace::{self, Result};
 
-/// Arguments of either, none of which is read here, `--help` no more than others.
+/// Arguments of each, none of which is read here, `--help` no more than others.
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Args {

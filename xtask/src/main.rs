@@ -42,6 +42,8 @@ enum Verb {
     RandomCheckpoint(bench::Args),
     /// Measure this project and its peers, and write the table of docs/benchmarks.md
     BenchPeers(bench::Args),
+    /// Measure steps of training beside PyTorch, and write their table of docs/benchmarks.md
+    BenchTraining(bench::Args),
     /// Build one stripped conformance binary for a machine with a GPU
     DeviceBundle(device_bundle::Args),
 }
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         Verb::Pocket(args) => pocket::run(&args),
         Verb::RandomCheckpoint(args) => bench::run("random-checkpoint", &args),
         Verb::BenchPeers(args) => bench::run("bench-peers", &args),
+        Verb::BenchTraining(args) => bench::run("bench-training", &args),
         Verb::DeviceBundle(args) => device_bundle::run(&args),
     };
     match outcome {

@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Bool, Tensor};
 use paligemma_nn::{
     Dropout, NnBackend, Projection, Projections, RmsNorm, RotaryTable, Walk, attention, gated_gelu,
+    residual,
 };
 
 use crate::{GemmaConfig, LayerCache};
@@ -142,9 +143,9 @@ impl<B: NnBackend> DecoderLayer<B> {
         cache: Option<&mut LayerCache<B>>,
     ) -> Tensor<B, 3> {
         let normed = self.input_layernorm.forward(x.clone());
-        let x = x + pass.drop(0, self.self_attn.forward(normed, pass, cache));
+        let x = residual(x, pass.drop(0, self.self_attn.forward(normed, pass, cache)));
         let normed = self.post_attention_layernorm.forward(x.clone());
-        x + pass.drop(1, self.mlp.forward(normed))
+        residual(x, pass.drop(1, self.mlp.forward(normed)))
     }
 }
 

@@ -1,12 +1,14 @@
 //! The fused operations under automatic differentiation: the forward of the inner backend,
 //! recorded with the inner backend's own backward.
 
+use burn::tensor::Shape;
 use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor};
 use burn_autodiff::Autodiff;
 use burn_autodiff::checkpoint::base::Checkpointer;
 use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
+use burn_backend::TensorMetadata;
 use paligemma_packed::{Activation, PackedLayout};
 
 use crate::composed::{cast, primitive, tensor};
@@ -75,7 +77,61 @@ operation!(PackedLinear, 1, (IntTensor<B>, PackedLayout), |(packed, layout), gra
     [B::packed_linear_backward(packed, layout, grad)]
 });
 
+/// With two parents, or with a bias as a third. What only the gradient of something frozen would
+/// need is not kept.
+#[derive(Debug)]
+struct DenseLinear;
+
+impl<B: NnBackend, const N: usize> Backward<B, N> for DenseLinear {
+    /// The input for the weight's gradient, and the weight for the input's.
+    type State = (Option<Float<B>>, Option<Float<B>>);
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, N>,
+        grads: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
+        let grad = grads.consume::<B>(&ops.node);
+        let (x, weight) = ops.state;
+        let x_grad =
+            weight.map(|weight| B::dense_linear(grad.clone(), B::float_transpose(weight), None));
+        let weight_grad = x.map(|x| {
+            B::dense_linear(B::float_transpose(grad.clone()), B::float_transpose(x), None)
+        });
+        let bias_grad = ops.parents.get(2).and_then(Option::as_ref).map(|_| {
+            let outputs = grad.shape()[1];
+            B::float_reshape(B::float_sum_dim(grad, 0), Shape::new([outputs]))
+        });
+        for (parent, gradient) in ops.parents.iter().zip([x_grad, weight_grad, bias_grad]) {
+            if let (Some(node), Some(gradient)) = (parent, gradient) {
+                grads.register::<B>(node.id, gradient);
+            }
+        }
+    }
+}
+
+operation!(Residual, 2, (), |(), grad| [grad.clone(), grad]);
+
 impl<B: NnBackend, C: CheckpointStrategy> NnBackend for Autodiff<B, C> {
+    fn residual(stream: Float<Self>, branch: Float<Self>) -> Float<Self> {
+        let output = B::residual(stream.primitive, branch.primitive);
+        record!(Residual, [stream, branch], (), output)
+    }
+
+    fn dense_linear(x: Float<Self>, weight: Float<Self>, bias: Option<Float<Self>>) -> Float<Self> {
+        let state = (
+            weight.is_tracked().then(|| x.primitive.clone()),
+            x.is_tracked().then(|| weight.primitive.clone()),
+        );
+        let offset = bias.as_ref().map(|bias| bias.primitive.clone());
+        let output = B::dense_linear(x.primitive, weight.primitive, offset);
+        match bias {
+            Some(bias) => record!(DenseLinear, [x, weight, bias], state, output),
+            None => record!(DenseLinear, [x, weight], state, output),
+        }
+    }
+
     fn rms_norm(x: Float<Self>, weight: Float<Self>, epsilon: f64) -> Float<Self> {
         let output = B::rms_norm(x.primitive.clone(), weight.primitive.clone(), epsilon);
         record!(RmsNorm, [x, weight], (x.primitive, weight.primitive, epsilon), output)

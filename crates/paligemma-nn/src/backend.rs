@@ -18,6 +18,36 @@ pub struct AttentionGradients<B: Backend> {
     pub value: FloatTensor<B>,
 }
 
+/// A step of AdamW (Loshchilov and Hutter, 2019): the weight decays by itself, beside the update.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamWStep {
+    /// The rate of the step.
+    pub rate: f64,
+    /// Share of the first moment that stays.
+    pub beta_1: f64,
+    /// Share of the second moment that stays.
+    pub beta_2: f64,
+    /// Added to the root of the second moment.
+    pub epsilon: f64,
+    /// Share of the weight that a rate of 1 would take away.
+    pub weight_decay: f64,
+    /// The number of the step, from 1.
+    pub time: u32,
+}
+
+impl AdamWStep {
+    /// Factors of the moments that make good that they began as nothing.
+    pub(crate) fn corrections(&self) -> [f64; 2] {
+        let time = f64::from(self.time);
+        [self.beta_1, self.beta_2].map(|beta| 1.0 / (1.0 - beta.powf(time)))
+    }
+
+    /// Share of the weight that stays.
+    pub(crate) fn kept(&self) -> f64 {
+        1.0 - self.rate * self.weight_decay
+    }
+}
+
 /// A burn backend with the fused operations of a vision-language model.
 ///
 /// Every operation has a default that composes burn's own, so an empty `impl` makes a backend
@@ -150,6 +180,40 @@ pub trait NnBackend: Backend {
         grad: FloatTensor<Self>,
     ) -> AttentionGradients<Self> {
         composed::attention::attention_backward::<Self>(query, key, value, masked, scale, grad)
+    }
+
+    /// The sum of the residual stream and what a block adds to it.
+    ///
+    /// # Shapes
+    /// `stream` and `branch` of one shape -> the same
+    fn residual(stream: FloatTensor<Self>, branch: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_add(stream, branch)
+    }
+
+    /// A step of AdamW: the parameter and its two moments afterwards. Without moments it is the
+    /// first. Nothing is recorded for a gradient.
+    ///
+    /// # Shapes
+    /// All of one shape -> the same
+    fn adamw(
+        parameter: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        moments: Option<[FloatTensor<Self>; 2]>,
+        step: AdamWStep,
+    ) -> [FloatTensor<Self>; 3] {
+        composed::adamw::step::<Self>(parameter, gradient, moments, step)
+    }
+
+    /// `x W^T + bias`. Its gradients are products of the same kind, with operands transposed.
+    ///
+    /// # Shapes
+    /// `x` `[N, in]`, `weight` `[out, in]`, `bias` `[out]` -> `[N, out]`
+    fn dense_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Option<FloatTensor<Self>>,
+    ) -> FloatTensor<Self> {
+        composed::linear::linear::<Self>(x, weight, bias)
     }
 
     /// `activation(x W^T + bias)` with a packed `W`, whose bytes are `packed`. `x` and the bias have

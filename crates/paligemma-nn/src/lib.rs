@@ -20,6 +20,7 @@
 
 mod activation;
 mod adapter;
+mod adamw;
 mod attention;
 mod autodiff;
 mod backend;
@@ -32,16 +33,19 @@ mod norm;
 pub mod parameter;
 mod projection;
 mod projections;
+mod residual;
 mod rope;
 
 pub use activation::{gated_gelu, gelu};
+pub use adamw::adamw;
 pub use adapter::Adapter;
 pub use attention::{Precision, attention, write_slots};
-pub use backend::{AttentionGradients, NnBackend};
+pub use backend::{AdamWStep, AttentionGradients, NnBackend};
 pub use dropout::Dropout;
 pub use mask::{PrefixMask, TokenKind};
 pub use norm::{LayerNorm, RmsNorm};
 pub use paligemma_packed::{Isa, PackedFormat, PackedLayout, keep_freed_memory};
 pub use projection::{PackedWeight, Projection, Weight};
 pub use projections::{Projections, Walk};
+pub use residual::residual;
 pub use rope::RotaryTable;

@@ -118,19 +118,18 @@ impl PrefixMask {
 
     /// Whether each of the `queries` may attend to each slot, `[B, L, S]` flattened.
     pub fn attend(&self, queries: Range<usize>) -> Vec<bool> {
-        let row = |row: &Vec<TokenKind>| {
-            let row = row.clone();
-            let queries = queries.clone();
-            queries.flat_map(move |query| {
+        let mut all = Vec::with_capacity(self.rows.len() * queries.len() * self.len());
+        for row in &self.rows {
+            for query in queries.clone() {
                 let asks = row[query];
-                row.clone().into_iter().enumerate().map(move |(slot, kind)| match kind {
+                all.extend(row.iter().enumerate().map(|(slot, kind)| match kind {
                     TokenKind::Pad => false,
                     TokenKind::Prefix => true,
                     TokenKind::Suffix => asks == TokenKind::Suffix && slot <= query,
-                })
-            })
-        };
-        self.rows.iter().flat_map(row).collect()
+                }));
+            }
+        }
+        all
     }
 
     /// The mask of the `queries` for [`crate::attention`]: true where a slot is out of bounds;

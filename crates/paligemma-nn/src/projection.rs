@@ -181,11 +181,8 @@ impl<B: NnBackend> Projection<B> {
         let bias = self.bias.as_ref().map(Param::val);
         match &self.weight {
             Weight::Dense(weight) => {
-                let output = rows.matmul(weight.val().transpose());
-                let output = match bias {
-                    Some(bias) => output + bias.unsqueeze(),
-                    None => output,
-                };
+                let weight = primitive(weight.val());
+                let output = tensor(B::dense_linear(primitive(rows), weight, bias.map(primitive)));
                 activated(output, activation)
             }
             Weight::Packed(PackedWeight { bytes, layout }) => tensor(B::packed_linear(

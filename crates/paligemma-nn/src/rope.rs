@@ -23,20 +23,27 @@ impl<B: NnBackend> RotaryTable<B> {
     pub fn new(positions: &[Vec<usize>], head_dim: usize, theta: f64, device: &B::Device) -> Self {
         let half = head_dim / 2;
         let length = positions.first().map_or(0, Vec::len);
+        // Rows share most of their positions, and a cosine in f64 costs more than a copy.
+        let mut distinct: Vec<usize> = positions.iter().flatten().copied().collect();
+        distinct.sort_unstable();
+        distinct.dedup();
         let frequencies: Vec<f64> =
             (0..half).map(|i| theta.powf(-2.0 * i as f64 / head_dim as f64)).collect();
-        let angles = || {
-            let positions = positions.iter().flatten();
-            positions.flat_map(|&position| frequencies.iter().map(move |f| position as f64 * f))
-        };
-        let table = |values: Vec<f32>| {
+        let angles: Vec<f64> = distinct
+            .iter()
+            .flat_map(|&position| frequencies.iter().map(move |f| position as f64 * f))
+            .collect();
+        let table = |function: fn(f64) -> f64| {
+            let known: Vec<f32> = angles.iter().map(|&angle| function(angle) as f32).collect();
+            let mut values = Vec::with_capacity(positions.len() * length * half);
+            for position in positions.iter().flatten() {
+                let row = distinct.partition_point(|known| known < position);
+                values.extend_from_slice(&known[row * half..][..half]);
+            }
             let data = TensorData::new(values, [positions.len(), length, half]);
             Tensor::from_data(data, (device, burn::tensor::DType::F32))
         };
-        Self {
-            cos: table(angles().map(|angle| angle.cos() as f32).collect()),
-            sin: table(angles().map(|angle| angle.sin() as f32).collect()),
-        }
+        Self { cos: table(f64::cos), sin: table(f64::sin) }
     }
 
     /// Rotates every head: the first half of its channels against the second.

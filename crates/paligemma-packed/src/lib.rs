@@ -1,5 +1,5 @@
-//! Matrix products on a CPU with packed weights, bfloat16, 8 and 4 bits, and attention on matrix
-//! tiles.
+//! Matrix products on a CPU: with packed weights, bfloat16, 8 and 4 bits; of f32 matrices where
+//! they lie; and attention on matrix tiles.
 //!
 //! A published `[out, in]` matrix is packed once; products read the packed bytes wherever they
 //! are, in memory or in a mapped file. The layout is the same for every CPU; the instructions are
@@ -28,6 +28,7 @@ mod activations;
 mod attention;
 mod backward;
 mod buffer;
+pub mod dense;
 mod isa;
 mod kernels;
 mod layout;

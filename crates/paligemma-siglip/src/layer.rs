@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use paligemma_nn::{LayerNorm, NnBackend, Projection, Projections, Walk, attention};
+use paligemma_nn::{LayerNorm, NnBackend, Projection, Projections, Walk, attention, residual};
 
 use crate::SiglipConfig;
 
@@ -98,8 +98,8 @@ impl<B: NnBackend> EncoderLayer<B> {
     /// - `x`: `[B, N, D]`
     /// - output: `[B, N, D]`
     pub fn forward(&self, x: Tensor<B, 3>) -> Tensor<B, 3> {
-        let x = x.clone() + self.self_attn.forward(self.layer_norm1.forward(x));
-        x.clone() + self.mlp.forward(self.layer_norm2.forward(x))
+        let x = residual(x.clone(), self.self_attn.forward(self.layer_norm1.forward(x)));
+        residual(x.clone(), self.mlp.forward(self.layer_norm2.forward(x)))
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Everything works on `Model<Autodiff<B>>` for any backend `B` of the workspace.
 
+mod adamw;
 mod adapters;
 mod backward;
 mod batch;
@@ -18,6 +19,7 @@ mod schedule;
 mod settings;
 mod trainer;
 
+pub use adamw::FusedAdamW;
 pub use adapters::Lora;
 pub use backward::{Backward, Batch};
 pub use batch::{Row, Rows};

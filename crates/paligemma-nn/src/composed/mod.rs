@@ -1,7 +1,9 @@
 //! Every operation of [`NnBackend`](crate::NnBackend) in burn's own operations.
 
 pub(crate) mod activation;
+pub(crate) mod adamw;
 pub(crate) mod attention;
+pub(crate) mod linear;
 pub(crate) mod norm;
 pub(crate) mod packed;
 

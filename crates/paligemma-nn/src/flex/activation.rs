@@ -3,7 +3,7 @@
 use burn_flex::FlexTensor;
 use paligemma_packed::math::{GELU_CUBIC, GELU_SCALE, gelu_gate, tanh_gelu};
 
-use super::vector::fill_rows;
+use super::vector::{fill_rows, make_rows};
 use super::{Float, Values, output};
 
 const SCALE: f32 = GELU_SCALE as f32;
@@ -20,9 +20,8 @@ fn zip(a: FlexTensor, b: FlexTensor, f: impl Fn(f32, f32) -> f32 + Send + Sync) 
     let (shape, dtype) = (a.layout().shape().clone(), a.dtype());
     let (a, b) = (Values::new(a), Values::new(b));
     let (a, b) = (a.get(), b.get());
-    let mut values = vec![0.0; a.len()];
-    fill_rows(
-        &mut values,
+    let values = fill_rows(
+        a.len(),
         1,
         #[inline(always)]
         |chunk, first| {
@@ -66,32 +65,22 @@ pub(super) fn gated_gelu_backward(x: Float, up: Float, grad: Float) -> [Float; 2
     let (shape, dtype) = (x.layout().shape().clone(), x.dtype());
     let (x, up, grad) = (Values::new(x), Values::new(up), Values::new(grad));
     let (x, up, grad) = (x.get(), up.get(), grad.get());
-    let mut gate_grad = vec![0.0; x.len()];
-    fill_rows(
-        &mut gate_grad,
+    let (gradients, _) = make_rows(
+        x.len(),
         1,
         #[inline(always)]
-        |chunk, first| {
-            let range = first..first + chunk.len();
-            let operands = x[range.clone()].iter().zip(&up[range.clone()]).zip(&grad[range]);
-            for (value, ((&x, &up), &grad)) in chunk.iter_mut().zip(operands) {
-                *value = slope(x, gelu_gate(x)) * up * grad;
-            }
-        },
-    );
-    let mut up_grad = vec![0.0; x.len()];
-    fill_rows(
-        &mut up_grad,
-        1,
-        #[inline(always)]
-        |chunk, first| {
-            let range = first..first + chunk.len();
-            for (value, (&x, &grad)) in
-                chunk.iter_mut().zip(x[range.clone()].iter().zip(&grad[range]))
+        |[gate_grad, up_grad], first| {
+            let range = first..first + gate_grad.len();
+            let (x, up, grad) = (&x[range.clone()], &up[range.clone()], &grad[range]);
+            let outputs = gate_grad.iter_mut().zip(up_grad);
+            for ((gate_grad, up_grad), ((&x, &up), &grad)) in
+                outputs.zip(x.iter().zip(up).zip(grad))
             {
-                *value = tanh_gelu(x) * grad;
+                let gate = gelu_gate(x);
+                *gate_grad = slope(x, gate) * up * grad;
+                *up_grad = x * gate * grad;
             }
         },
     );
-    [output(gate_grad, shape.clone(), dtype), output(up_grad, shape, dtype)]
+    gradients.map(|values| output(values, shape.clone(), dtype))
 }

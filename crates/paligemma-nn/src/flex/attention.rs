@@ -3,6 +3,7 @@
 use burn::tensor::ops::BoolTensor;
 use burn::tensor::{DType, Shape};
 use burn_flex::{Flex, FlexTensor};
+use paligemma_packed::dense::{self, Matrix, Target};
 use paligemma_packed::math::{MASKED_SCORE, exp_or_zero, vectorised};
 use paligemma_packed::{Rows, TileKeys};
 use rayon::prelude::*;
@@ -11,48 +12,16 @@ use super::vector::dot;
 use super::{Float, Values, decoding, output};
 use crate::{AttentionGradients, Precision};
 
-/// A matrix inside a larger buffer.
-#[derive(Clone, Copy)]
-pub(super) struct Matrix<'a> {
-    pub(super) values: &'a [f32],
-    pub(super) row: usize,
-    column: usize,
-}
+/// Rows from which a product packs what it reads; few rows are left to a crate that does not.
+const ROWS: usize = 16;
 
-impl<'a> Matrix<'a> {
-    /// The first rows of it, whose channels lie together.
-    fn rows(self, count: usize) -> Rows<'a> {
-        Rows { values: self.values, stride: self.row, count }
-    }
-
-    fn transposed(self) -> Self {
-        Self { row: self.column, column: self.row, ..self }
-    }
-}
-
-/// Where several tasks write their own heads of one buffer.
-#[derive(Clone, Copy)]
-struct Target {
-    start: *mut f32,
-    row: usize,
-}
-
-#[expect(unsafe_code, reason = "tasks write disjoint heads of one allocation")]
-// SAFETY: every task gets the target of a head of its own, and the buffer outlives the tasks.
-unsafe impl Send for Target {}
-#[expect(unsafe_code, reason = "tasks write disjoint heads of one allocation")]
-// SAFETY: as above; the pointer is only written through by the task that owns the head.
-unsafe impl Sync for Target {}
-
-impl Target {
-    /// Writes a row of a head.
-    fn write(self, row: usize, values: &[f32]) {
-        let at = self.start.wrapping_add(row * self.row);
-        #[expect(unsafe_code, reason = "tasks write disjoint heads of one allocation")]
-        // SAFETY: the row is one of the head's, which has room for its channels.
-        unsafe {
-            std::ptr::copy_nonoverlapping(values.as_ptr(), at, values.len());
-        }
+/// Writes a row of a head.
+fn write(target: Target, row: usize, values: &[f32]) {
+    let at = target.start.wrapping_add(row * target.row);
+    #[expect(unsafe_code, reason = "tasks write disjoint heads of one allocation")]
+    // SAFETY: the row is one of the head's, which has room for its channels.
+    unsafe {
+        std::ptr::copy_nonoverlapping(values.as_ptr(), at, values.len());
     }
 }
 
@@ -62,10 +31,14 @@ fn multiply([m, n, k]: [usize; 3], a: Matrix<'_>, b: Matrix<'_>, target: Target,
         (rows - 1) * matrix.row + (columns - 1) * matrix.column < matrix.values.len()
     };
     assert!(m > 0 && n > 0 && k > 0 && reach(a, m, k) && reach(b, k, n), "operand out of bounds");
-    #[expect(unsafe_code, reason = "gemm takes pointers and strides")]
+    #[expect(unsafe_code, reason = "products take pointers and strides")]
     // SAFETY: both operands lie in their slices as asserted; the target is a head of the output
     // buffer (or a scratch matrix) with room for m rows of its stride.
     unsafe {
+        if m >= ROWS {
+            dense::multiply([m, k, n], a, b, target, add);
+            return;
+        }
         gemm::gemm(
             m,
             n,
@@ -112,6 +85,12 @@ impl Heads {
         [shape[0], shape[1], shape[2], shape[3]]
     }
 
+    /// Head `head` of batch row `row`, `[L, C]`, for tiles.
+    fn tile_rows(&self, row: usize, head: usize, count: usize) -> Rows<'_> {
+        let Matrix { values, row: stride, .. } = self.head(row, head);
+        Rows { values, stride, count }
+    }
+
     /// Head `head` of batch row `row`, `[L, C]`.
     pub(super) fn head(&self, row: usize, head: usize) -> Matrix<'_> {
         let [batch, length, heads] = self.strides;
@@ -156,8 +135,8 @@ impl Problem {
         let (length, width) = (self.length, self.width);
         let tiles = |task: usize| {
             let (row, head) = (task / self.kv_heads, task % self.kv_heads);
-            let key = key.head(row, head).rows(self.keys);
-            TileKeys::new(key, value.head(row, head).rows(self.keys), width, length)
+            let [key, value] = [key, value].map(|x| x.tile_rows(row, head, self.keys));
+            TileKeys::new(key, value, width, length)
         };
         let tiles: Option<Vec<_>> =
             (0..self.batch * self.kv_heads).into_par_iter().map(tiles).collect();
@@ -165,9 +144,9 @@ impl Problem {
         (0..self.batch * self.heads).into_par_iter().for_each(|task| {
             let (row, head) = (task / self.heads, task % self.heads);
             let target = self.head_target(all, length, row, head);
-            let query = query.head(row, head).rows(length);
+            let query = query.tile_rows(row, head, length);
             let keys = &tiles[row * self.kv_heads + self.kv_head(head)];
-            keys.attend(query, self.masked(row), self.scale, |i, values| target.write(i, values));
+            keys.attend(query, self.masked(row), self.scale, |i, values| write(target, i, values));
         });
         true
     }
@@ -198,8 +177,12 @@ impl Problem {
         );
     }
 
-    fn target(&self, buffer: &mut [f32], heads: usize) -> Target {
-        Target { start: buffer.as_mut_ptr(), row: heads * self.width }
+    /// Room for `[B, length, heads, C]`, and where it begins.
+    fn room(&self, length: usize, heads: usize) -> (Vec<f32>, Target) {
+        let row = heads * self.width;
+        let mut values = Vec::with_capacity(self.batch * length * row);
+        let start = values.as_mut_ptr();
+        (values, Target { start, row })
     }
 
     /// The target of one head in a `[B, length, heads, C]` buffer.
@@ -212,11 +195,12 @@ impl Problem {
 
 #[inline(always)]
 pub(super) fn softmax(scores: &mut [f32]) {
+    let (chunks, rest) = scores.as_chunks::<16>();
     let mut lanes = [f32::NEG_INFINITY; 16];
-    for chunk in scores.chunks(16) {
+    for chunk in chunks {
         lanes.iter_mut().zip(chunk).for_each(|(lane, &score)| *lane = lane.max(score));
     }
-    let highest = lanes.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    let highest = lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max);
     for score in scores.iter_mut() {
         *score = exp_or_zero(*score - highest);
     }
@@ -224,6 +208,18 @@ pub(super) fn softmax(scores: &mut [f32]) {
     for score in scores.iter_mut() {
         *score *= factor;
     }
+}
+
+/// A tensor of room that tasks have filled.
+fn written(mut values: Vec<f32>, shape: Shape, dtype: DType) -> FlexTensor {
+    let count = shape.num_elements();
+    assert!(values.capacity() >= count, "the room is too small");
+    #[expect(unsafe_code, reason = "tasks have written it through targets")]
+    // SAFETY: there is room, and every head of every row was written.
+    unsafe {
+        values.set_len(count);
+    }
+    output(values, shape, dtype)
 }
 
 pub(super) fn attention(
@@ -241,11 +237,10 @@ pub(super) fn attention(
         return decoding::attention(&problem, [&query, &key, &value], dtype);
     }
     let Problem { batch, length, heads, width, keys, .. } = problem;
-    let mut values = vec![0.0; batch * length * heads * width];
-    let all = problem.target(&mut values, heads);
+    let (values, all) = problem.room(length, heads);
     let shape = Shape::from([batch, length, heads, width]);
     if precision == Precision::Bf16 && problem.on_tiles([&query, &key, &value], all) {
-        return output(values, shape, dtype);
+        return written(values, shape, dtype);
     }
     (0..batch * heads).into_par_iter().for_each_init(Vec::new, |scores, task| {
         let (row, head) = (task / heads, task % heads);
@@ -256,7 +251,7 @@ pub(super) fn attention(
         let target = problem.head_target(all, length, row, head);
         multiply([length, width, keys], weights, value.head(row, kv_head), target, false);
     });
-    output(values, shape, dtype)
+    written(values, shape, dtype)
 }
 
 /// Gradients for query, key and value from `[query, key, value, output gradient]`.
@@ -269,12 +264,9 @@ pub(super) fn attention_backward(
     let [query, key, value, grad] = operands.map(Heads::new);
     let problem = Problem::new(&query, &key, masked, scale);
     let Problem { batch, length, heads, width, keys, kv_heads, .. } = problem;
-    let mut query_grad = vec![0.0; batch * length * heads * width];
-    let mut key_grad = vec![0.0; batch * keys * kv_heads * width];
-    let mut value_grad = vec![0.0; batch * keys * kv_heads * width];
-    let query_target = problem.target(&mut query_grad, heads);
-    let key_target = problem.target(&mut key_grad, kv_heads);
-    let value_target = problem.target(&mut value_grad, kv_heads);
+    let (query_grad, query_target) = problem.room(length, heads);
+    let (key_grad, key_target) = problem.room(keys, kv_heads);
+    let (value_grad, value_target) = problem.room(keys, kv_heads);
     let groups = heads / kv_heads;
     // A task per key-value head: the query heads that share it add to its gradient in order.
     (0..batch * kv_heads).into_par_iter().for_each_init(
@@ -319,9 +311,9 @@ pub(super) fn attention_backward(
     );
     let heads_of = |length, heads| Shape::from([batch, length, heads, width]);
     AttentionGradients {
-        query: output(query_grad, heads_of(length, heads), dtype),
-        key: output(key_grad, heads_of(keys, kv_heads), dtype),
-        value: output(value_grad, heads_of(keys, kv_heads), dtype),
+        query: written(query_grad, heads_of(length, heads), dtype),
+        key: written(key_grad, heads_of(keys, kv_heads), dtype),
+        value: written(value_grad, heads_of(keys, kv_heads), dtype),
     }
 }
 

@@ -6,10 +6,15 @@
 )]
 
 mod activation;
+mod adamw;
 mod attention;
 mod decoding;
+#[cfg(test)]
+mod gradients;
+mod linear;
 mod norm;
 mod packed;
+mod residual;
 mod rotary;
 mod slots;
 #[cfg(test)]
@@ -22,7 +27,7 @@ use burn_backend::ops::FloatTensorOps;
 use burn_flex::{Flex, FlexTensor};
 use paligemma_packed::{Activation, PackedLayout};
 
-use crate::{AttentionGradients, NnBackend, Precision};
+use crate::{AdamWStep, AttentionGradients, NnBackend, Precision};
 
 type Float = FloatTensor<Flex>;
 
@@ -47,6 +52,14 @@ impl Values {
         let (start, end) = self.0.layout().contiguous_offsets().unwrap_or((0, 0));
         &self.0.storage::<f32>()[start..end]
     }
+}
+
+/// The tensor by itself, from the beginning to the end of its storage: its own where it already is.
+fn whole(tensor: FlexTensor) -> FlexTensor {
+    let layout = tensor.layout();
+    let bytes = layout.num_elements() * tensor.dtype().size();
+    let alone = layout.is_contiguous() && layout.start_offset() == 0;
+    if alone && tensor.bytes().len() == bytes { tensor } else { tensor.to_contiguous() }
 }
 
 /// A new tensor from f32 values, in the dtype its operands had.
@@ -116,6 +129,23 @@ impl NnBackend for Flex {
         grad: Float,
     ) -> AttentionGradients<Self> {
         attention::attention_backward([query, key, value, grad], masked, scale as f32)
+    }
+
+    fn residual(stream: Float, branch: Float) -> Float {
+        residual::add(stream, branch)
+    }
+
+    fn adamw(
+        parameter: Float,
+        gradient: Float,
+        moments: Option<[Float; 2]>,
+        step: AdamWStep,
+    ) -> [Float; 3] {
+        adamw::step(parameter, gradient, moments, step)
+    }
+
+    fn dense_linear(x: Float, weight: Float, bias: Option<Float>) -> Float {
+        linear::linear(x, weight, bias)
     }
 
     fn packed_linear(

@@ -1,10 +1,8 @@
 //! Root-mean-square norm and layer norm in one pass per row, forward and backward.
 
 use burn_flex::FlexTensor;
-use paligemma_packed::math::vectorised;
-use rayon::prelude::*;
 
-use super::vector::{dot, fill_rows, rows_per_piece, sum};
+use super::vector::{dot, fill_rows, fold, make_rows, sum};
 use super::{Float, Values, output};
 
 /// Mean (0 for the root-mean-square norm) and inverse deviation of a row.
@@ -23,10 +21,12 @@ fn rms(row: &[f32], epsilon: f32) -> Moments {
 fn centred(row: &[f32], epsilon: f32) -> Moments {
     let width = row.len() as f32;
     let mean = sum(row) / width;
-    let mut variance = 0.0;
-    for chunk in row.chunks(16) {
-        variance += chunk.iter().map(|x| (x - mean) * (x - mean)).sum::<f32>();
-    }
+    let variance = fold(
+        row,
+        row,
+        #[inline(always)]
+        |x, _| (x - mean) * (x - mean),
+    );
     Moments { mean, inverse: (variance / width + epsilon).sqrt().recip() }
 }
 
@@ -40,9 +40,8 @@ fn normalise(
     let (shape, dtype) = (x.layout().shape().clone(), x.dtype());
     let x = Values::new(x);
     let (x, width) = (x.get(), scale.len());
-    let mut values = vec![0.0; x.len()];
-    fill_rows(
-        &mut values,
+    let values = fill_rows(
+        x.len(),
         width,
         #[inline(always)]
         |chunk, first| {
@@ -75,26 +74,21 @@ fn normalise_backward(
     moments: impl Fn(&[f32]) -> Moments + Send + Sync,
 ) -> (Vec<f32>, Piece) {
     let width = scale.len();
-    let mut x_grad = vec![0.0; x.len()];
-    let piece = rows_per_piece(x.len() / width, width) * width;
     let zero = || Piece { scale: vec![0.0; width], shift: vec![0.0; width] };
-    let operands =
-        x_grad.par_chunks_mut(piece).zip(x.par_chunks(piece)).zip(grad.par_chunks(piece));
-    let pieces: Vec<Piece> = operands
-        .map(|((x_grad, x), grad)| {
+    let ([x_grad], pieces) = make_rows(
+        x.len(),
+        width,
+        #[inline(always)]
+        |[x_grad], first| {
             let mut sums = zero();
-            vectorised(
-                #[inline(always)]
-                || {
-                    let rows = x.chunks_exact(width).zip(grad.chunks_exact(width));
-                    for (x_grad, (x, grad)) in x_grad.chunks_exact_mut(width).zip(rows) {
-                        row_backward(x_grad, (x, scale, grad), recentre, moments(x), &mut sums);
-                    }
-                },
-            );
+            let rows = x[first * width..].chunks_exact(width);
+            let rows = rows.zip(grad[first * width..].chunks_exact(width));
+            for (x_grad, (x, grad)) in x_grad.chunks_exact_mut(width).zip(rows) {
+                row_backward(x_grad, (x, scale, grad), recentre, moments(x), &mut sums);
+            }
             sums
-        })
-        .collect();
+        },
+    );
     // Pieces are added in order, so the result does not depend on the threads' timing.
     let mut total = zero();
     for piece in pieces {
@@ -113,11 +107,14 @@ fn row_backward(
     sums: &mut Piece,
 ) {
     let width = x.len() as f32;
-    for i in 0..x.len() {
-        let normed = (x[i] - mean) * inverse;
-        sums.scale[i] += grad[i] * normed;
-        sums.shift[i] += grad[i];
-        x_grad[i] = grad[i] * scale[i];
+    let sums = sums.scale.iter_mut().zip(&mut sums.shift);
+    let operands = x.iter().zip(grad).zip(scale);
+    for ((x_grad, (scale_sum, shift_sum)), ((&x, &grad), &scale)) in
+        x_grad.iter_mut().zip(sums).zip(operands)
+    {
+        *scale_sum += grad * (x - mean) * inverse;
+        *shift_sum += grad;
+        *x_grad = grad * scale;
     }
     let average = if recentre { sum(x_grad) / width } else { 0.0 };
     let along = (dot(x_grad, x) - mean * sum(x_grad)) * inverse / width;

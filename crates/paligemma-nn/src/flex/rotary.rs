@@ -9,9 +9,8 @@ pub(super) fn rotate(x: Float, cos: Float, sin: Float) -> Float {
     let (x, cos, sin) = (Values::new(x), Values::new(cos), Values::new(sin));
     let (x, cos, sin) = (x.get(), cos.get(), sin.get());
     let (half, token) = (width / 2, heads * width);
-    let mut values = vec![0.0; x.len()];
-    fill_rows(
-        &mut values,
+    let values = fill_rows(
+        x.len(),
         token,
         #[inline(always)]
         |chunk, first| {

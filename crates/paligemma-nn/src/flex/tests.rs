@@ -38,6 +38,81 @@ fn same<const D: usize>(
 }
 
 #[test]
+fn linear_matches() {
+    for (rows, with_bias) in [(70, true), (70, false), (5, true)] {
+        let (x, weight, bias) = (random([rows, 150]), random([45, 150]), random([45]));
+        let operands = || {
+            let offset = with_bias.then(|| primitive(bias.clone()));
+            (primitive(x.clone()), primitive(weight.clone()), offset)
+        };
+        let (a, b, c) = operands();
+        let fused = Grad::dense_linear(a, b, c);
+        let (a, b, c) = operands();
+        let composed = composed::linear::linear::<Grad>(a, b, c);
+        let extra = if with_bias { vec![bias.clone()] } else { Vec::new() };
+        same(&[&x, &weight], &extra, tensor(fused), tensor(composed));
+    }
+}
+
+#[test]
+fn what_is_frozen_has_no_gradient() {
+    let (x, weight) = (random([40, 8]), Tensor::<Grad, 2>::from_inner(random([9, 8]).inner()));
+    let output = tensor::<Grad, 2>(Grad::dense_linear(
+        primitive(x.clone()),
+        primitive(weight.clone()),
+        None,
+    ));
+    let gradients = output.sum().backward();
+    assert!(x.grad(&gradients).is_some() && weight.grad(&gradients).is_none());
+}
+
+#[test]
+fn branches_are_added() {
+    let (stream, branch) = (random([300, 70]), random([300, 70]));
+    let sum = crate::residual(stream.clone(), branch.clone());
+    same(&[&stream, &branch], &[], sum, stream.clone() + branch.clone());
+    // A view of a part of something larger.
+    let part = branch.clone().slice([10..20, 0..70]);
+    let sum = crate::residual(stream.clone().slice([0..10, 0..70]), part.clone());
+    assert_eq!(sum.into_data(), (stream.slice([0..10, 0..70]) + part).into_data());
+}
+
+#[test]
+fn steps_of_adamw_match() {
+    let step = |time| crate::AdamWStep {
+        rate: 0.1,
+        beta_1: 0.9,
+        beta_2: 0.99,
+        epsilon: 1e-8,
+        weight_decay: 0.3,
+        time,
+    };
+    let start = random([130, 150]).detach().inner();
+    let (mut fused, mut composed) = ((start.clone(), None), (start, None));
+    for time in 1..4 {
+        let gradient = random([130, 150]).detach().inner();
+        let (parameter, moments) = fused;
+        let [parameter, first, second] =
+            crate::adamw(parameter, gradient.clone(), moments, step(time));
+        fused = (parameter, Some([first, second]));
+        let (parameter, moments) = composed;
+        let moments = moments.map(|moments: [Tensor<Flex, 2>; 2]| moments.map(primitive));
+        let (parameter, gradient) = (primitive(parameter), primitive(gradient));
+        let all = composed::adamw::step::<Flex>(parameter, gradient, moments, step(time));
+        let [parameter, first, second] = all.map(tensor);
+        composed = (parameter, Some([first, second]));
+    }
+    let tolerance = Tolerance::<f32>::absolute(1e-6).set_relative(1e-5);
+    let same = |a: Tensor<Flex, 2>, b: Tensor<Flex, 2>| {
+        a.into_data().assert_approx_eq::<f32>(&b.into_data(), tolerance);
+    };
+    same(fused.0, composed.0);
+    for (a, b) in fused.1.unwrap().into_iter().zip(composed.1.unwrap()) {
+        same(a, b);
+    }
+}
+
+#[test]
 fn rms_norm_matches() {
     let (x, weight) = (random([37, 48]), random([48]));
     let fused = Grad::rms_norm(primitive(x.clone()), primitive(weight.clone()), 1e-6);

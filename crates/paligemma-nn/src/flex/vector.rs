@@ -1,32 +1,65 @@
 //! Loops over rows, in pieces for all threads, and sums that vectorise.
+#![expect(unsafe_code, reason = "pieces of outputs are filled before they are anything")]
 
+use std::array::from_fn;
+use std::slice::from_raw_parts_mut;
+
+use paligemma_packed::dense::Target;
 use paligemma_packed::math::vectorised;
 use rayon::prelude::*;
 
-/// Values below which a loop stays on the calling thread.
-const THREAD_GRAIN: usize = 16 * 1024;
+/// Values of a piece: they stay in the first caches, whose loops go over them more than once. The
+/// number of threads has no part in it, so that sums over pieces do not depend on it.
+pub(super) const PIECE: usize = 16 * 1024;
 
-/// How many rows of `width` values make a worthwhile piece of work.
-pub(super) fn rows_per_piece(rows: usize, width: usize) -> usize {
-    let threads = rayon::current_num_threads();
-    rows.div_ceil(4 * threads).max(THREAD_GRAIN.div_ceil(width.max(1))).max(1)
-}
-
-/// Fills `output` in pieces of whole rows; `kernel` gets the piece and its first row.
-pub(super) fn fill_rows(
-    output: &mut [f32],
+/// Makes `N` outputs of `len` values in pieces of whole rows of `width`, by all threads; `kernel`
+/// gets the pieces, all zeros, and their first row. What it returns is returned in order.
+pub(super) fn make_rows<const N: usize, R: Send>(
+    len: usize,
     width: usize,
-    kernel: impl Fn(&mut [f32], usize) + Send + Sync,
-) {
+    kernel: impl Fn([&mut [f32]; N], usize) -> R + Send + Sync,
+) -> ([Vec<f32>; N], Vec<R>) {
     let width = width.max(1);
-    let rows = rows_per_piece(output.len() / width, width);
-    let pieces = output.par_chunks_mut(rows * width).enumerate();
-    pieces.for_each(|(piece, chunk)| {
+    let rows = (PIECE / width).max(1);
+    let piece = rows * width;
+    let mut outputs: [Vec<f32>; N] = from_fn(|_| Vec::with_capacity(len));
+    let starts = outputs.each_mut().map(|output| Target { start: output.as_mut_ptr(), row: 0 });
+    let make = |index: usize| {
+        let first = index * piece;
+        let count = piece.min(len - first);
+        // Zeroed here, where they are soon in a cache, and not before by one thread.
+        // SAFETY: there is room for `len` values, and pieces are disjoint.
+        let pieces = starts.map(|Target { start, .. }| unsafe {
+            let start = start.add(first);
+            start.write_bytes(0, count);
+            from_raw_parts_mut(start, count)
+        });
         vectorised(
             #[inline(always)]
-            || kernel(chunk, piece * rows),
-        );
-    });
+            || kernel(pieces, index * rows),
+        )
+    };
+    let results = (0..len.div_ceil(piece)).into_par_iter().map(make).collect();
+    for output in &mut outputs {
+        // SAFETY: the pieces cover it.
+        unsafe { output.set_len(len) };
+    }
+    (outputs, results)
+}
+
+/// [`make_rows`] of one output.
+pub(super) fn fill_rows(
+    len: usize,
+    width: usize,
+    kernel: impl Fn(&mut [f32], usize) + Send + Sync,
+) -> Vec<f32> {
+    let ([output], _) = make_rows(
+        len,
+        width,
+        #[inline(always)]
+        |[piece], first| kernel(piece, first),
+    );
+    output
 }
 
 /// The sum of `a[i] * b[i]`, in eight running sums so that it vectorises.
@@ -41,8 +74,9 @@ pub(super) fn sum(a: &[f32]) -> f32 {
     fold(a, a, |a, _| a)
 }
 
+/// The sum of the terms of all pairs.
 #[inline(always)]
-fn fold(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
+pub(super) fn fold(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
     const LANES: usize = 16;
     let mut sums = [0.0_f32; LANES];
     let (a_lanes, a_rest) = a.as_chunks::<LANES>();
