@@ -22,6 +22,7 @@ const NO_FILES: &[&str] = &["hf-hub", "image", "safetensors", "serde_json", "tok
 
 /// The rooms of the house (docs/architecture.md), lowest first.
 const LAYERS: &[Layer] = &[
+    layer("paligemma-files", &[], &[]),
     layer("paligemma-packed", &[], NO_FILES),
     layer("paligemma-nn", &["paligemma-packed"], NO_FILES),
     layer("paligemma-processor", &[], &[]),
@@ -32,6 +33,7 @@ const LAYERS: &[Layer] = &[
     layer(
         "paligemma-checkpoint",
         &[
+            "paligemma-files",
             "paligemma-gemma",
             "paligemma-mask",
             "paligemma-nn",
@@ -52,7 +54,7 @@ const LAYERS: &[Layer] = &[
         ],
         &[],
     ),
-    layer("paligemma-batch", &["paligemma", "paligemma-processor"], &[]),
+    layer("paligemma-batch", &["paligemma", "paligemma-files", "paligemma-processor"], &[]),
     layer("paligemma-train", &["paligemma", "paligemma-nn"], &[]),
     layer(
         "paligemma-pocket",
@@ -68,13 +70,14 @@ const LAYERS: &[Layer] = &[
         ],
         &[],
     ),
-    layer("paligemma-search", &["paligemma", "paligemma-processor"], &[]),
+    layer("paligemma-search", &["paligemma", "paligemma-files", "paligemma-processor"], &[]),
     layer(
         "paligemma-cli",
         &[
             "paligemma",
             "paligemma-batch",
             "paligemma-checkpoint",
+            "paligemma-files",
             "paligemma-overlay",
             "paligemma-processor",
             "paligemma-search",
