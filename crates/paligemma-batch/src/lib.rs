@@ -2,7 +2,8 @@
 //!
 //! [`rows`] reads what is to be answered from a folder, a pattern or a JSONL file, [`Output`] begins
 //! or takes up a file of results, and [`run`] fills it. The file is JSON lines, one per row and in
-//! the order of the rows; if its name ends in `.parquet`, a table is made of them at the end.
+//! the order of the rows; if its name ends in `.parquet`, a table is made of them at the end. Rows
+//! that had no answer are tried again when results are taken up.
 //!
 //! ```no_run
 //! use std::ops::ControlFlow;
@@ -31,8 +32,6 @@ mod rows;
 mod run;
 mod shard;
 mod table;
-
-mod whole;
 mod wire;
 
 pub use answers::{Answers, Question};

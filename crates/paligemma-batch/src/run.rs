@@ -8,7 +8,7 @@ use paligemma::{Answer, Error, Options};
 
 use crate::journal::Journal;
 use crate::read::{self, Batch};
-use crate::wire::ResultRow;
+use crate::wire::{Answered, ResultRow};
 use crate::{Answers, BatchError, Job, Output, Question, Row};
 
 /// Batches that are read before they are asked for.
@@ -19,14 +19,17 @@ const AHEAD: usize = 1;
 pub struct Summary {
     /// Rows of the job.
     pub rows: usize,
-    /// Rows with a result, those of runs before this one included.
+    /// Rows with a result, those of runs before this one included, but for those that had no answer
+    /// and are still to be tried again.
     pub done: usize,
     /// Those of them without an answer: their results say why.
     pub failed: usize,
 }
 
 /// Answers the rows that have no result yet, `batch_size` at a time, and writes each batch before the
-/// next is begun. A row that cannot be answered becomes a result with an error, and the run goes on.
+/// next is begun. A row that cannot be answered becomes a result with an error, and the run goes on;
+/// where results are gone on with, such rows are tried again first, and their lines are replaced
+/// when all of them were.
 ///
 /// `progress` is told at the beginning and of every batch, and may break off; what is written then is
 /// whole, and [`Output::resume`] goes on after it.
@@ -43,33 +46,36 @@ pub fn run(
 ) -> Result<Summary, BatchError> {
     let (size, side) = (batch_size.max(1), model.picture_side());
     let mut journal = output.open(job)?;
-    let left = &job.rows[journal.done..];
+    let places = journal.open_places(job.rows.len());
+    let rows: Vec<&Row> = places.iter().map(|&place| &job.rows[place]).collect();
     let broken = progress(summary(job, &journal)).is_break();
     if !broken {
         thread::scope(|scope| {
             let (sender, batches) = mpsc::sync_channel(AHEAD);
-            scope.spawn(move || read::ahead(left, size, side, &sender));
-            for (rows, batch) in left.chunks(size).zip(batches) {
-                journal.append(&answer(model, job.options, rows, batch))?;
+            let rows = &rows;
+            scope.spawn(move || read::ahead(rows, size, side, &sender));
+            for ((places, rows), batch) in places.chunks(size).zip(rows.chunks(size)).zip(batches) {
+                let results = answer(model, job.options, rows, batch);
+                journal.put(places.iter().copied().zip(results))?;
                 if progress(summary(job, &journal)).is_break() {
                     break;
                 }
             }
-            Ok(())
+            journal.settle()
         })?;
     }
-    if journal.done == job.rows.len() {
+    if journal.done() == job.rows.len() {
         output.finish(&journal)?;
     }
     Ok(summary(job, &journal))
 }
 
 fn summary(job: &Job, journal: &Journal) -> Summary {
-    Summary { rows: job.rows.len(), done: journal.done, failed: journal.failed }
+    Summary { rows: job.rows.len(), done: journal.done(), failed: journal.failed }
 }
 
 /// The results of a batch, in its order.
-fn answer(model: &impl Answers, options: Options, rows: &[Row], batch: Batch) -> Vec<ResultRow> {
+fn answer(model: &impl Answers, options: Options, rows: &[&Row], batch: Batch) -> Vec<ResultRow> {
     let mut questions: Vec<Question> = Vec::new();
     let failures: Vec<Option<Error>> = batch
         .into_iter()
@@ -77,10 +83,25 @@ fn answer(model: &impl Answers, options: Options, rows: &[Row], batch: Batch) ->
         .collect();
     let answers: Vec<Result<Answer, Error>> =
         if questions.is_empty() { Vec::new() } else { model.answers(&questions, options) };
-    let mut answers = answers.into_iter();
+    let mut answers = questions.iter().zip(answers);
     let results = rows.iter().zip(failures).filter_map(|(row, failure)| {
-        let answer = failure.map_or_else(|| answers.next(), |error| Some(Err(error)))?;
-        Some(ResultRow::new(row, answer))
+        let answered = if let Some(error) = failure {
+            Err(error)
+        } else {
+            let (question, answer) = answers.next()?;
+            answer.map(|answer| answered(model, question, answer))
+        };
+        Some(ResultRow::new(row, answered))
     });
     results.collect()
+}
+
+/// Boxes are in pixels, so there are none where it is in doubt of which picture.
+fn answered(model: &impl Answers, question: &Question, answer: Answer) -> Answered {
+    let size = match question.sizes[..] {
+        [size] => Some(size),
+        _ => None,
+    };
+    let boxes = size.map_or_else(Vec::new, |size| model.boxes(&answer, size));
+    Answered { answer, size, boxes }
 }
