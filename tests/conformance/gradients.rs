@@ -6,9 +6,8 @@ use burn::tensor::backend::AutodiffBackend;
 use burn_autodiff::Autodiff;
 use paligemma_checkpoint::{LAYOUTS, parameter_shapes};
 use paligemma_nn::NnBackend;
-use paligemma_train::suffix_loss;
+use paligemma_train::{Backward, Batch, Gradients};
 
-use super::bench::values;
 use super::training::batch;
 use super::{Bench, Measured, Quantity};
 use crate::reference;
@@ -20,17 +19,26 @@ const SMALLEST: f32 = 1e-3;
 pub(super) fn measure<B: NnBackend>(bench: &Bench<B>) -> Vec<Measured> {
     let trained = Bench::<Autodiff<B>>::open(bench.device.clone(), bench.storage)
         .unwrap_or_else(|error| panic!("{error}"));
-    ["b", "b_batch_right"].iter().flat_map(|case| measure_case(&trained, case)).collect()
+    let cases = [("b", false), ("b_batch_right", false), ("b_batch_right", true)];
+    cases.iter().flat_map(|&(case, recompute)| measure_case(&trained, case, recompute)).collect()
 }
 
-fn measure_case<B: NnBackend + AutodiffBackend>(bench: &Bench<B>, case: &str) -> Vec<Measured> {
-    let features = bench.model.encode(bench.pixels(case));
-    let loss = suffix_loss(&bench.model, features, &batch(case), bench.config.pad_token_id);
-    let gradients = loss.backward();
-    let mut ours = Found::<B> { gradients: &gradients, all: Vec::new() };
+fn measure_case<A>(bench: &Bench<A>, case: &str, recompute: bool) -> Vec<Measured>
+where
+    A: NnBackend + AutodiffBackend,
+    A::InnerBackend: NnBackend,
+{
+    let batch = Batch {
+        pixels: bench.pixels(case).inner(),
+        rows: batch(case),
+        pad: bench.config.pad_token_id,
+    };
+    let (loss, gradients) = Backward { recompute, ..Backward::default() }.run(&bench.model, &batch);
+    let mut ours = Found { gradients: &gradients, all: Vec::new() };
     bench.model.visit(&mut ours);
+    let how = if recompute { " recomputed" } else { "" };
 
-    let names = parameter_shapes::<B, _>(&bench.model);
+    let names = parameter_shapes::<A, _>(&bench.model);
     let published = names.iter().filter_map(|(path, _)| LAYOUTS[0].file_name(path));
     let theirs: Vec<(String, Vec<f32>)> = published
         .map(|name| format!("{case}.gradient.{name}"))
@@ -44,12 +52,13 @@ fn measure_case<B: NnBackend + AutodiffBackend>(bench: &Bench<B>, case: &str) ->
         let size = largest(&theirs).max(smallest);
         let [ours, theirs] =
             [ours, theirs].map(|values| values.iter().map(|v| v / size).collect::<Vec<_>>());
-        Measured::difference(key, &ours, &theirs, tolerance)
+        Measured::difference(format!("{key}{how}"), &ours, &theirs, tolerance)
     };
     let mut measured: Vec<Measured> = theirs.into_iter().zip(ours.all).map(parameter).collect();
     let key = format!("{case}.training_loss");
     let theirs = reference::floats(&key);
-    measured.push(Measured::difference(key, &values(loss), &theirs, bench.tolerance()));
+    let name = format!("{key}{how}");
+    measured.push(Measured::difference(name, &[loss as f32], &theirs, bench.tolerance()));
     measured
 }
 
@@ -58,14 +67,15 @@ fn largest(values: &[f32]) -> f32 {
 }
 
 /// Collects the gradient of every parameter, in the order of the module.
-struct Found<'a, B: AutodiffBackend> {
-    gradients: &'a B::Gradients,
+struct Found<'a> {
+    gradients: &'a Gradients,
     all: Vec<Vec<f32>>,
 }
 
-impl<B: AutodiffBackend> ModuleVisitor<B> for Found<'_, B> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        let gradient = param.val().grad(self.gradients).expect("every parameter has a gradient");
+impl<A: AutodiffBackend> ModuleVisitor<A> for Found<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<A, D>>) {
+        let gradient = self.gradients.get::<A::InnerBackend, D>(param.id);
+        let gradient = gradient.expect("every parameter has a gradient");
         self.all.push(gradient.into_data().iter::<f32>().collect());
     }
 }

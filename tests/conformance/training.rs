@@ -1,7 +1,7 @@
 //! Loss and log-probabilities of answers, as training computes them.
 
 use paligemma_nn::NnBackend;
-use paligemma_train::{Row, Rows, suffix_loss};
+use paligemma_train::{Loss, Row, Rows, suffix_loss};
 
 use super::bench::{log_probability, values};
 use super::{Bench, Measured};
@@ -11,7 +11,7 @@ use crate::reference;
 pub(super) fn batch(case: &str) -> Rows {
     let rows = reference::rows(case).into_iter().enumerate();
     let example = |(picture, row): (usize, reference::Row)| Row {
-        picture,
+        pictures: vec![picture],
         prefix: row.prefix(),
         suffix: row.suffix(),
     };
@@ -29,7 +29,13 @@ pub(super) fn loss<B: NnBackend>(bench: &Bench<B>, case: &str) -> Vec<Measured> 
 
     let batch = batch(case);
     let features = bench.model.encode(bench.pixels(case));
-    let loss = values(suffix_loss(&bench.model, features, &batch, bench.config.pad_token_id));
+    let loss = values(suffix_loss(
+        &bench.model,
+        features,
+        &batch,
+        bench.config.pad_token_id,
+        Loss::default(),
+    ));
     let prompts = bench.prompts(case);
     let suffixes: Vec<Vec<u32>> = batch.rows().iter().map(|row| row.suffix.clone()).collect();
     let longest = suffixes.iter().map(Vec::len).max().unwrap_or(0);

@@ -26,6 +26,7 @@ const LAYERS: &[Layer] = &[
     layer("paligemma-packed", &[], NO_FILES),
     layer("paligemma-nn", &["paligemma-packed"], NO_FILES),
     layer("paligemma-processor", &[], &[]),
+    layer("paligemma-data", &["paligemma-files", "paligemma-processor"], &[]),
     layer("paligemma-overlay", &["paligemma-processor"], &[]),
     layer("paligemma-siglip", &["paligemma-nn"], NO_FILES),
     layer("paligemma-gemma", &["paligemma-nn"], NO_FILES),
@@ -77,6 +78,7 @@ const LAYERS: &[Layer] = &[
             "paligemma",
             "paligemma-batch",
             "paligemma-checkpoint",
+            "paligemma-data",
             "paligemma-files",
             "paligemma-overlay",
             "paligemma-processor",
@@ -90,8 +92,12 @@ const LAYERS: &[Layer] = &[
 ];
 
 /// Packages that are plain data all the way down: no name in their tree begins so.
-const FREE_OF: &[(&str, &str)] =
-    &[("paligemma-overlay", "burn"), ("paligemma-packed", "burn"), ("paligemma-processor", "burn")];
+const FREE_OF: &[(&str, &str)] = &[
+    ("paligemma-data", "burn"),
+    ("paligemma-overlay", "burn"),
+    ("paligemma-packed", "burn"),
+    ("paligemma-processor", "burn"),
+];
 
 const fn layer(
     package: &'static str,

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use paligemma::image::ImageError;
 use paligemma_batch::{BatchError, RowsError};
 use paligemma_checkpoint::SaveError;
+use paligemma_data::{DataError, PresetError};
 use paligemma_processor::ClipError;
 use paligemma_search::SearchError;
 use thiserror::Error;
@@ -147,6 +148,12 @@ pub(crate) enum Error {
         /// The results.
         out: PathBuf,
     },
+    /// Examples cannot be read, imported or written.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// There is no such recipe.
+    #[error(transparent)]
+    Preset(#[from] PresetError),
     /// The user broke off.
     #[error("interrupted, {done} of {rows} rows are done: the same command with --resume goes on")]
     Interrupted {
@@ -196,9 +203,19 @@ impl Error {
         matches!(self, Self::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
 
-    /// The message on one line, whatever a file name or another program's message holds.
+    /// The message on one line, whatever a file name or another program's message holds. Faults of
+    /// data follow on a line each.
     pub(crate) fn line(&self) -> String {
-        self.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+        let one = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        match self {
+            Self::Data(DataError::Faults { faults, .. }) => {
+                let text = self.to_string();
+                let mut lines = vec![one(text.lines().next().unwrap_or_default())];
+                lines.extend(faults.iter().map(|fault| format!("  {}", one(&fault.to_string()))));
+                lines.join("\n")
+            }
+            _ => one(&self.to_string()),
+        }
     }
 }
 

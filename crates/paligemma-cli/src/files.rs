@@ -22,10 +22,7 @@ impl OutFile {
         let writable = [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP];
         let format = ImageFormat::from_path(&path).ok().filter(|format| writable.contains(format));
         let Some(format) = format else { return Err(Error::PictureName { path }) };
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        if folder.is_some_and(|folder| !folder.is_dir()) {
-            return Err(Error::NoFolder { path });
-        }
+        check_folder(&path)?;
         Ok(Self { path, format })
     }
 
@@ -44,10 +41,7 @@ pub(crate) struct OutFolder {
 impl OutFolder {
     /// Checks that there can be such a folder.
     pub(crate) fn new(path: PathBuf) -> Result<Self, Error> {
-        let above = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        if above.is_some_and(|folder| !folder.is_dir()) {
-            return Err(Error::NoFolder { path });
-        }
+        check_folder(&path)?;
         if path.exists() && !path.is_dir() {
             return Err(Error::NotAFolder { path });
         }
@@ -86,4 +80,13 @@ fn write(path: &Path, format: ImageFormat, picture: &DynamicImage) -> Result<(),
     encoded.map_err(|source| Error::Encode { path: path.to_owned(), source })?;
     let written = paligemma_files::write(path, bytes.get_ref());
     written.map_err(|source| Error::Write { path: path.to_owned(), source })
+}
+
+/// Refuses a place for a file or folder where there is no folder to hold it.
+pub(crate) fn check_folder(path: &Path) -> Result<(), Error> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if folder.is_some_and(|folder| !folder.is_dir()) {
+        return Err(Error::NoFolder { path: path.to_owned() });
+    }
+    Ok(())
 }

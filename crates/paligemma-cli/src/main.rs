@@ -16,6 +16,8 @@
 //! paligemma search photos.index --text "a cat on a sofa"
 //! paligemma watch clip.mp4 "caption en" --frames 16
 //! paligemma batch photos --prompt "caption en" --out results.jsonl
+//! paligemma import coco annotations.json --images photos --out train.jsonl
+//! paligemma presets vqav2
 //! paligemma convert --model DIR --dtype int8 --out SMALLER
 //! paligemma info --model DIR
 //! paligemma devices
@@ -23,8 +25,8 @@
 //!
 //! Every verb has a file in [`verbs`], with what is typed and what it does; [`args`] is what verbs
 //! share, and [`wire`] what `--json` prints. Whatever cannot be done is one line on the standard
-//! error and status 1 (of several pictures a line for each that cannot be read, and the others are
-//! answered), a command line that cannot be read is status 2.
+//! error and status 1 (of data a line for each fault; of several pictures one for each that cannot be
+//! read, and the others are answered), a command line that cannot be read is status 2.
 
 mod args;
 mod bar;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use paligemma::{DeviceSpec, Dtype, PaliGemma, pocket};
+use paligemma::{DeviceSpec, Dtype, MaskModel, PaliGemma, pocket};
 use paligemma_checkpoint::{
     Checkpoint, ConfigError, PaliGemmaConfig, Progress, SourceError, other_files,
 };
@@ -91,6 +91,14 @@ impl Place {
                 bar.clear();
                 Ok(model)
             }
+        }
+    }
+
+    /// Opens the model's mask VQ-VAE alone.
+    pub(crate) fn open_masks(&self, device: DeviceSpec) -> Result<MaskModel, paligemma::Error> {
+        match self {
+            Self::Embedded => MaskModel::pocket(device),
+            Self::Folder(folder) => MaskModel::load(folder, device),
         }
     }
 

@@ -9,6 +9,7 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
 use crate::error::Error;
+use crate::files::check_folder;
 
 /// A file for vectors, whose format and folder are known to be good.
 #[derive(Debug)]
@@ -28,10 +29,7 @@ impl OutFile {
             Some("safetensors") => safetensors,
             _ => return Err(Error::VectorsName { path }),
         };
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        if folder.is_some_and(|folder| !Path::is_dir(folder)) {
-            return Err(Error::NoFolder { path });
-        }
+        check_folder(&path)?;
         Ok(Self { path, encode })
     }
 

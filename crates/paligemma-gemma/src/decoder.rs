@@ -69,6 +69,32 @@ impl<B: NnBackend> Gemma<B> {
         self.trace(embeds, mask, cache, |_, _| ())
     }
 
+    /// What the layers need to know of the slots from `start` to the end of `mask`.
+    pub fn pass(&self, mask: &PrefixMask, start: usize, device: &B::Device) -> Pass<B> {
+        let positions: Vec<Vec<usize>> =
+            mask.positions().into_iter().map(|row| row[start..].to_vec()).collect();
+        Pass {
+            rotary: RotaryTable::new(&positions, self.head_dim, self.rope_theta, device),
+            masked: mask.masked(start..mask.len(), device),
+            dropout: None,
+        }
+    }
+
+    /// The embedding table, which is also the output head.
+    pub fn embed_tokens(&self) -> &Projection<B> {
+        &self.embed_tokens
+    }
+
+    /// The layers, in the order of computation.
+    pub fn layers(&self) -> &[DecoderLayer<B>] {
+        &self.layers
+    }
+
+    /// The norm after the last layer.
+    pub fn norm(&self) -> &RmsNorm<B> {
+        &self.norm
+    }
+
     /// [`Gemma::forward`], showing the output of `layer0`, `layer1`, ... to `observe`.
     ///
     /// # Shapes
@@ -90,13 +116,7 @@ impl<B: NnBackend> Gemma<B> {
             (batch, start + length),
             "the mask must describe the cache and the new embeddings"
         );
-        let device = embeds.device();
-        let positions: Vec<Vec<usize>> =
-            mask.positions().into_iter().map(|row| row[start..].to_vec()).collect();
-        let pass = Pass {
-            rotary: RotaryTable::new(&positions, self.head_dim, self.rope_theta, &device),
-            masked: mask.masked(start..mask.len(), &device),
-        };
+        let pass = self.pass(mask, start, &embeds.device());
         let mut x = embeds;
         for (i, layer) in self.layers.iter().enumerate() {
             let cache = cache.as_deref_mut().map(|cache| &mut cache.layers[i]);

@@ -3,16 +3,33 @@
 use burn::module::Module;
 use burn::tensor::{Bool, Tensor};
 use paligemma_nn::{
-    NnBackend, Pack, PackedFormat, Projection, RmsNorm, RotaryTable, attention, gated_gelu,
+    Dropout, NnBackend, Pack, PackedFormat, Projection, RmsNorm, RotaryTable, attention, gated_gelu,
 };
 
 use crate::{GemmaConfig, LayerCache};
 
-/// What all layers of one pass share.
-#[derive(Debug)]
-pub(crate) struct Pass<B: NnBackend> {
+/// What the layers of one pass share.
+#[derive(Clone, Debug)]
+pub struct Pass<B: NnBackend> {
     pub(crate) rotary: RotaryTable<B>,
     pub(crate) masked: Option<Tensor<B, 3, Bool>>,
+    pub(crate) dropout: Option<Dropout>,
+}
+
+impl<B: NnBackend> Pass<B> {
+    /// The same pass with what attention and the feed-forward block give dropped out, as in
+    /// training; every layer is to have a seed of its own.
+    pub fn with_dropout(&self, dropout: Option<Dropout>) -> Self {
+        Self { dropout, ..self.clone() }
+    }
+
+    /// Applies the dropout of one of a layer's two places.
+    fn drop(&self, place: u64, x: Tensor<B, 3>) -> Tensor<B, 3> {
+        match self.dropout {
+            Some(dropout) => dropout.forward(place, x),
+            None => x,
+        }
+    }
 }
 
 /// Attention with grouped heads and rotary positions.
@@ -114,16 +131,20 @@ impl<B: NnBackend> DecoderLayer<B> {
     }
 
     /// Adds what attention and the feed-forward block make of the normed stream.
-    pub(crate) fn forward(
+    ///
+    /// # Shapes
+    /// - `x`: `[B, L, D]`
+    /// - output: `[B, L, D]`
+    pub fn forward(
         &self,
         x: Tensor<B, 3>,
         pass: &Pass<B>,
         cache: Option<&mut LayerCache<B>>,
     ) -> Tensor<B, 3> {
         let normed = self.input_layernorm.forward(x.clone());
-        let x = x + self.self_attn.forward(normed, pass, cache);
+        let x = x + pass.drop(0, self.self_attn.forward(normed, pass, cache));
         let normed = self.post_attention_layernorm.forward(x.clone());
-        x + self.mlp.forward(normed)
+        x + pass.drop(1, self.mlp.forward(normed))
     }
 }
 

@@ -44,4 +44,4 @@ mod layer;
 pub use cache::{KvCache, LayerCache};
 pub use config::GemmaConfig;
 pub use decoder::Gemma;
-pub use layer::{Attention, DecoderLayer, Mlp};
+pub use layer::{Attention, DecoderLayer, Mlp, Pass};

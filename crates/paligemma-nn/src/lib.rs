@@ -23,6 +23,7 @@ mod attention;
 mod autodiff;
 mod backend;
 mod composed;
+mod dropout;
 #[cfg(feature = "flex")]
 mod flex;
 pub mod mask;
@@ -34,6 +35,7 @@ mod rope;
 pub use activation::{gated_gelu, gelu};
 pub use attention::{Precision, attention, write_slots};
 pub use backend::{AttentionGradients, NnBackend};
+pub use dropout::Dropout;
 pub use mask::{PrefixMask, TokenKind};
 pub use norm::{LayerNorm, RmsNorm};
 pub use paligemma_packed::{Isa, PackedFormat, PackedLayout, keep_freed_memory};

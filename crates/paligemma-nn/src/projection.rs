@@ -72,6 +72,14 @@ impl<B: NnBackend> Projection<B> {
         Self { bias: Some(constant([output], 0.0, device)), ..Self::new(input, output, device) }
     }
 
+    /// Output channels: the rows of `W`.
+    pub fn outputs(&self) -> usize {
+        match &self.weight {
+            Weight::Dense(weight) => weight.lazy_shape()[0],
+            Weight::Packed(PackedWeight { layout, .. }) => layout.outputs,
+        }
+    }
+
     /// How exactly results of this layer are worth being multiplied with each other.
     pub fn precision(&self) -> Precision {
         match self.weight {

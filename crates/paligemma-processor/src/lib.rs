@@ -1,7 +1,7 @@
 //! Pictures, prompts and answers of PaliGemma as plain data: no tensors, no model.
 //!
-//! * [`open_picture`] and [`decode_picture`] read picture files, [`preprocess`] turns a picture
-//!   into the numbers the vision tower takes.
+//! * [`open_picture`] and [`decode_picture`] read picture files, [`picture_size`] their headers,
+//!   [`preprocess`] turns a picture into the numbers the vision tower takes.
 //! * [`pictures_in`] and [`pictures_below`] list the pictures of folders.
 //! * [`Clip`] and [`FrameChoice`] take frames out of a folder or an animation.
 //! * [`Tokenizer`] turns prompts into token ids and token ids into text, whole or as a
@@ -45,6 +45,7 @@ mod detection;
 mod folder;
 mod frames;
 mod jpeg;
+mod outline;
 mod picture;
 mod polygon;
 mod resize;
@@ -59,7 +60,9 @@ pub use detection::{CODES, Detection, detection_spans, format_detections, parse_
 pub use folder::{PictureFiles, is_picture_name, pictures_below, pictures_in, sort_naturally};
 pub use frames::{Clip, ClipError, DEFAULT_FRAMES, FrameChoice, MAX_FRAMES};
 pub use image;
-pub use picture::{MAX_BYTES, MAX_SIDE, PictureError, decode_picture, open_picture, preprocess};
+pub use picture::{
+    MAX_BYTES, MAX_SIDE, PictureError, decode_picture, open_picture, picture_size, preprocess,
+};
 pub use polygon::Polygon;
 pub use resize::resize;
 pub use rle::{Rle, RleError};

@@ -68,6 +68,11 @@ impl<B: NnBackend> Embeddings<B> {
         }
     }
 
+    /// Patches of a picture.
+    pub fn patches(&self) -> usize {
+        self.position_embedding.weight.lazy_shape()[0]
+    }
+
     /// Patch vectors with their positions added.
     ///
     /// # Shapes

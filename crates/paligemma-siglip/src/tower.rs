@@ -33,6 +33,21 @@ impl<B: NnBackend> Siglip<B> {
         }
     }
 
+    /// What makes patches of a picture.
+    pub fn embeddings(&self) -> &Embeddings<B> {
+        &self.embeddings
+    }
+
+    /// The layers, in the order of computation.
+    pub fn layers(&self) -> &[EncoderLayer<B>] {
+        &self.encoder.layers
+    }
+
+    /// The norm after the last layer.
+    pub fn post_layernorm(&self) -> &LayerNorm<B> {
+        &self.post_layernorm
+    }
+
     /// One feature vector per patch, row by row of the picture.
     ///
     /// # Shapes

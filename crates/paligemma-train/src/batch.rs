@@ -1,14 +1,18 @@
 //! Prompts with their answers as one padded batch.
 
+use std::ops::Range;
+
 use burn::tensor::{Int, Tensor, TensorData};
-use paligemma_nn::{NnBackend, PrefixMask};
+use paligemma_nn::{NnBackend, PrefixMask, TokenKind};
+
+use crate::Mean;
 
 /// One example: the prompt's text tokens (from `<bos>` to the newline) and the answer's tokens
 /// with the closing `<eos>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Which picture of the batch it asks about.
-    pub picture: usize,
+    /// Which pictures of the batch it asks about, in the order of the prompt.
+    pub pictures: Vec<usize>,
     /// The prompt's text tokens.
     pub prefix: Vec<u32>,
     /// The answer's tokens, `<eos>` included.
@@ -50,29 +54,60 @@ impl Rows {
         Tensor::from_data(data, device)
     }
 
-    /// The picture of every row.
-    ///
-    /// # Shapes
-    /// - output: `[B]`
-    pub fn pictures<B: NnBackend>(&self, device: &B::Device) -> Tensor<B, 1, Int> {
-        let pictures: Vec<i64> = self.rows.iter().map(|row| row.picture as i64).collect();
-        Tensor::from_data(TensorData::new(pictures, [self.rows.len()]), device)
+    /// Pictures of the row that has most.
+    fn most_pictures(&self) -> usize {
+        self.rows.iter().map(|row| row.pictures.len()).max().unwrap_or(0)
     }
 
-    /// The prefix-LM mask, with `features` picture tokens before each prompt.
-    pub fn mask(&self, features: usize) -> PrefixMask {
-        let lengths = self.rows.iter().map(|row| (features + row.prefix.len(), row.suffix.len()));
-        PrefixMask::with_suffixes(&lengths.collect::<Vec<_>>())
+    /// Every row's picture features, one after the other; rows of fewer pictures are filled with
+    /// another's, which [`Rows::mask`] hides.
+    ///
+    /// # Shapes
+    /// - `features`: `[I, N, D]`, one entry per picture of the batch
+    /// - output: `[B, P N, D]`
+    pub fn features<B: NnBackend>(&self, features: Tensor<B, 3>) -> Tensor<B, 3> {
+        let most = self.most_pictures();
+        let pictures = self.rows.iter().flat_map(|row| {
+            let pictures = row.pictures.iter().copied().chain(std::iter::repeat(0));
+            pictures.take(most).map(|picture| picture as i64)
+        });
+        let pictures = TensorData::new(pictures.collect::<Vec<i64>>(), [self.rows.len() * most]);
+        let pictures = Tensor::<B, 1, Int>::from_data(pictures, &features.device());
+        let [_, count, width] = features.dims();
+        features.select(0, pictures).reshape([self.rows.len(), most * count, width])
+    }
+
+    /// The prefix-LM mask, where a picture has `count` tokens.
+    pub fn mask(&self, count: usize) -> PrefixMask {
+        use TokenKind::{Pad, Prefix, Suffix};
+        let (pictures, text) = (self.most_pictures() * count, self.longest());
+        let row = |row: &Row| {
+            let seen = row.pictures.len() * count;
+            let kinds = [
+                (seen, Prefix),
+                (pictures - seen, Pad),
+                (row.prefix.len(), Prefix),
+                (row.suffix.len(), Suffix),
+                (text - row.prefix.len() - row.suffix.len(), Pad),
+            ];
+            kinds.into_iter().flat_map(|(count, kind)| std::iter::repeat_n(kind, count)).collect()
+        };
+        PrefixMask::new(self.rows.iter().map(row).collect())
     }
 
     /// Where the answers are predicted: the slot before each answer token (flat over the batch),
-    /// the token itself, and its weight: the mean over an answer, then over the batch.
-    pub(crate) fn targets(&self, features: usize) -> Targets {
-        let length = features + self.longest();
+    /// the token itself, and its weight in the mean. A picture has `count` tokens.
+    pub(crate) fn targets(&self, count: usize, mean: Mean) -> Targets {
+        let pictures = self.most_pictures() * count;
+        let length = pictures + self.longest();
+        let tokens: usize = self.rows.iter().map(|row| row.suffix.len()).sum();
         let mut targets = Targets::default();
         for (i, row) in self.rows.iter().enumerate() {
-            let first = i * length + features + row.prefix.len() - 1;
-            let weight = 1.0 / (row.suffix.len() * self.rows.len()) as f32;
+            let first = i * length + pictures + row.prefix.len() - 1;
+            let weight = match mean {
+                Mean::Examples => 1.0 / (row.suffix.len() * self.rows.len()) as f32,
+                Mean::Tokens => 1.0 / tokens as f32,
+            };
             for (k, &token) in row.suffix.iter().enumerate() {
                 targets.slots.push((first + k) as i64);
                 targets.tokens.push(i64::from(token));
@@ -89,4 +124,15 @@ pub(crate) struct Targets {
     pub(crate) slots: Vec<i64>,
     pub(crate) tokens: Vec<i64>,
     pub(crate) weights: Vec<f32>,
+}
+
+impl Targets {
+    /// Some of them.
+    pub(crate) fn part(&self, range: Range<usize>) -> Self {
+        Self {
+            slots: self.slots[range.clone()].to_vec(),
+            tokens: self.tokens[range.clone()].to_vec(),
+            weights: self.weights[range].to_vec(),
+        }
+    }
 }

@@ -2,14 +2,19 @@
 //!
 //! Everything works on `Model<Autodiff<B>>` for any backend `B` of the workspace.
 
+mod backward;
 mod batch;
+mod gradients;
 mod loss;
 mod optimizer;
+mod pieces;
 mod run;
 mod schedule;
 
+pub use backward::{Backward, Batch};
 pub use batch::{Row, Rows};
-pub use loss::suffix_loss;
+pub use gradients::{Gradients, trained_parameters};
+pub use loss::{Loss, Mean, suffix_loss};
 pub use optimizer::{MixedOptimizer, OptimizerConfig, numbered};
 pub use run::{Progress, RunDirectory, RunError};
 pub use schedule::Schedule;

@@ -1,82 +1,93 @@
-//! Muon for the matrices inside the layers, AdamW for everything else.
+//! AdamW as the published recipe has it, and Muon for the matrices of a model that starts from nothing.
 
 use burn::module::{AutodiffModule, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::adaptor::OptimizerAdaptor;
 use burn::optim::momentum::MomentumConfig;
-use burn::optim::{AdamW, AdamWConfig, GradientsParams, Muon, MuonConfig, Optimizer};
+use burn::optim::{AdamW, AdamWConfig, Muon, MuonConfig, Optimizer};
 use burn::record::{FullPrecisionSettings, NamedMpkFileRecorder, Record, RecorderError};
 use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// Rates of the two optimisers at the top of the schedule.
-#[derive(Clone, Copy, Debug, PartialEq)]
+use crate::Gradients;
+
+/// Rates at the top of the schedule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct OptimizerConfig {
-    /// Rate of AdamW: norms, biases, embeddings, positions and the projector.
+    /// Rate of AdamW, with moments of 0.9 and 0.999: all parameters that Muon leaves to it.
     pub adamw: f64,
+    /// What a step takes off the kernels of the tower and of the projector, as a share of them. It
+    /// follows the schedule but is not multiplied by the rate, and reaches no other parameter
+    /// (big_vision `optax.py`, `make`, and the names in `configs/proj/paligemma/transfers`).
+    pub decay: f64,
     /// Rate of Muon: the matrices of the layers. `None` leaves them to AdamW as well.
     pub muon: Option<f64>,
 }
 
-/// Both optimisers with their states.
+/// The optimisers with their states.
 ///
 /// Muon orthogonalises the momentum of a matrix, which trains small models from nothing in far
 /// fewer steps than AdamW (docs/pocket.md); it applies to hidden matrices only.
 pub struct MixedOptimizer<B: AutodiffBackend, M: AutodiffModule<B>> {
     config: OptimizerConfig,
     adamw: OptimizerAdaptor<AdamW, M, B>,
+    decayed: OptimizerAdaptor<AdamW, M, B>,
     muon: OptimizerAdaptor<Muon<B::InnerBackend>, M, B>,
-    matrices: Vec<ParamId>,
-    others: Vec<ParamId>,
+    groups: Groups,
 }
 
 impl<B: AutodiffBackend, M: AutodiffModule<B>> MixedOptimizer<B, M> {
     /// Optimisers without state for the parameters of `module`.
     pub fn new(module: &M, config: OptimizerConfig) -> Self {
-        let mut groups = Groups { path: Vec::new(), matrices: Vec::new(), others: Vec::new() };
+        let mut groups = Groups::new(config);
         module.visit(&mut groups);
-        if config.muon.is_none() {
-            groups.others.append(&mut groups.matrices);
-        }
         let momentum = MomentumConfig { momentum: 0.95, dampening: 0.0, nesterov: true };
+        // burn multiplies the decay by the rate.
+        let decay = if config.adamw > 0.0 { config.decay / config.adamw } else { 0.0 };
+        let adamw = |decay| AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(decay).init();
         Self {
             config,
-            adamw: AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(0.0).init(),
+            adamw: adamw(0.0),
+            decayed: adamw(decay as f32),
             muon: MuonConfig::new().with_momentum(momentum).init(),
-            matrices: groups.matrices,
-            others: groups.others,
+            groups,
         }
     }
 
-    /// One step down the gradients of a loss, both rates times `factor`.
-    pub fn step(&mut self, module: M, mut gradients: B::Gradients, factor: f64) -> M {
-        let others = GradientsParams::from_params::<B, M>(&mut gradients, &module, &self.others);
-        let matrices =
-            GradientsParams::from_params::<B, M>(&mut gradients, &module, &self.matrices);
-        let module = self.adamw.step(self.config.adamw * factor, module, others);
+    /// One step down the gradients of a loss, all rates times `factor`.
+    pub fn step(&mut self, module: M, mut gradients: Gradients, factor: f64) -> M {
+        let Groups { matrices, kernels, others, .. } = &self.groups;
+        let [matrices, kernels, others] =
+            [matrices, kernels, others].map(|ids| gradients.take::<B, M>(ids, &module));
+        let rate = self.config.adamw * factor;
+        let module = self.adamw.step(rate, module, others);
+        let module = self.decayed.step(rate, module, kernels);
         match self.config.muon {
             Some(rate) => self.muon.step(rate * factor, module, matrices),
             None => module,
         }
     }
 
-    /// Writes both states into `folder`.
+    /// Writes all states into `folder`.
     ///
     /// # Errors
     /// If a file cannot be written.
     pub fn save(&self, folder: &Path) -> Result<(), RecorderError> {
         write(self.adamw.to_record(), folder, "adamw")?;
+        write(self.decayed.to_record(), folder, "decayed")?;
         write(self.muon.to_record(), folder, "muon")
     }
 
-    /// Reads both states back.
+    /// Reads all states back.
     ///
     /// # Errors
     /// If a file cannot be read.
     pub fn load(self, folder: &Path, device: &B::Device) -> Result<Self, RecorderError> {
         let adamw = self.adamw.load_record(read::<B, _>(folder, "adamw", device)?);
+        let decayed = self.decayed.load_record(read::<B, _>(folder, "decayed", device)?);
         let muon = self.muon.load_record(read::<B, _>(folder, "muon", device)?);
-        Ok(Self { adamw, muon, ..self })
+        Ok(Self { adamw, decayed, muon, ..self })
     }
 }
 
@@ -118,11 +129,33 @@ pub fn numbered<B: Backend, M: Module<B>>(module: M) -> M {
     module.map(&mut Number(0))
 }
 
-/// Sorts parameters by the optimiser that suits them.
+/// Parameters by the optimiser that suits them.
 struct Groups {
+    config: OptimizerConfig,
     path: Vec<String>,
+    /// For Muon.
     matrices: Vec<ParamId>,
+    /// For AdamW with decay.
+    kernels: Vec<ParamId>,
     others: Vec<ParamId>,
+}
+
+impl Groups {
+    fn new(config: OptimizerConfig) -> Self {
+        let (path, [matrices, kernels, others]) = Default::default();
+        Self { config, path, matrices, kernels, others }
+    }
+
+    fn is_inside(&self, name: &str) -> bool {
+        self.path.iter().any(|part| part == name)
+    }
+
+    /// Whether big_vision calls this `kernel`: products and convolutions outside the decoder.
+    fn is_kernel(&self, dimensions: usize) -> bool {
+        let outside = self.is_inside("vision_tower") || self.is_inside("multi_modal_projector");
+        let weight = self.path.last().is_some_and(|name| name == "weight" || name == "Dense");
+        outside && weight && dimensions > 1 && !self.is_inside("position_embedding")
+    }
 }
 
 impl<B: Backend> ModuleVisitor<B> for Groups {
@@ -135,8 +168,13 @@ impl<B: Backend> ModuleVisitor<B> for Groups {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        let inside_layer = self.path.iter().any(|name| name == "layers");
-        let group = if D == 2 && inside_layer { &mut self.matrices } else { &mut self.others };
+        let group = if self.config.muon.is_some() && D == 2 && self.is_inside("layers") {
+            &mut self.matrices
+        } else if self.config.decay > 0.0 && self.is_kernel(D) {
+            &mut self.kernels
+        } else {
+            &mut self.others
+        };
         group.push(param.id);
     }
 }

@@ -6,11 +6,12 @@ use burn_autodiff::Autodiff;
 use burn_flex::{Flex, FlexDevice};
 use paligemma::Model;
 use paligemma_gemma::GemmaConfig;
+use paligemma_nn::Dropout;
 use paligemma_siglip::SiglipConfig;
-use paligemma_train::{MixedOptimizer, OptimizerConfig, Row, Rows, numbered, suffix_loss};
+use paligemma_train::{Backward, Batch, MixedOptimizer, OptimizerConfig, Row, Rows, numbered};
 
 type B = Autodiff<Flex>;
-const RATES: OptimizerConfig = OptimizerConfig { adamw: 1e-2, muon: Some(0.02) };
+const RATES: OptimizerConfig = OptimizerConfig { adamw: 1e-2, decay: 1e-3, muon: Some(0.02) };
 
 fn model() -> Model<B> {
     let vision = SiglipConfig {
@@ -37,17 +38,18 @@ fn step(
     model: Model<B>,
     optimizer: &mut MixedOptimizer<B, Model<B>>,
     seed: u32,
-) -> (Model<B>, f32) {
+) -> (Model<B>, f64) {
     let rows = Rows::new(vec![
-        Row { picture: 0, prefix: vec![2, 7 + seed, 10], suffix: vec![20 + seed, 1] },
-        Row { picture: 1, prefix: vec![2, 9, 8, 10], suffix: vec![30, 31, 1] },
+        Row { pictures: vec![0], prefix: vec![2, 7 + seed, 10], suffix: vec![20 + seed, 1] },
+        Row { pictures: vec![1, 0], prefix: vec![2, 9, 8, 10], suffix: vec![30, 31, 1] },
     ]);
     let values: Vec<f32> = (0..2 * 3 * 28 * 28).map(|i| ((i + seed) as f32 * 0.37).sin()).collect();
     let pixels = Tensor::from_data(TensorData::new(values, [2, 3, 28, 28]), &FlexDevice);
-    let features = model.encode(pixels);
-    let loss = suffix_loss(&model, features, &rows, 0);
-    let value = loss.clone().into_scalar();
-    (optimizer.step(model, loss.backward(), 1.0), value)
+    let batch = Batch { pixels, rows, pad: 0 };
+    let dropout = Some(Dropout { rate: 0.1, seed: seed.into() });
+    let backward = Backward { dropout, recompute: true, ..Backward::default() };
+    let (value, gradients) = backward.run(&model, &batch);
+    (optimizer.step(model, gradients, 1.0), value)
 }
 
 /// Any output that depends on every parameter.

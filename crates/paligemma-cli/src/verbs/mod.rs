@@ -7,8 +7,10 @@ mod convert;
 mod detect;
 mod devices;
 mod embed;
+mod import;
 mod info;
 mod matching;
+mod presets;
 mod score;
 mod search;
 mod segment;
@@ -53,6 +55,10 @@ pub(crate) enum Verb {
     Watch(watch::Watch),
     /// Answer a prompt about many pictures, with the results in a file
     Batch(batch::Batch),
+    /// Make examples to train on, as JSON lines, of data that other programs keep
+    Import(import::Import),
+    /// Show the published recipe of each task
+    Presets(presets::Presets),
     /// Write a model in a smaller format that a CPU computes with, and that opens at once
     Convert(convert::Convert),
     /// Say what a model is: configuration, tensors, size, tokenizer, and what is wrong with it
@@ -80,6 +86,8 @@ impl Verb {
             Self::Search(verb) => verb.run(),
             Self::Watch(verb) => verb.run(),
             Self::Batch(verb) => verb.run(),
+            Self::Import(verb) => verb.run(),
+            Self::Presets(verb) => verb.run(),
             Self::Convert(verb) => verb.run(),
             Self::Info(verb) => verb.run(),
             Self::Devices(verb) => verb.run(),

@@ -1,5 +1,6 @@
 //! What `--json` prints: the shapes that other programs read, converted by hand.
 
+mod import;
 mod retrieve;
 mod segment;
 
@@ -9,6 +10,7 @@ use std::path::Path;
 use paligemma::{Candidate, DetectedBox, DeviceSpec, DeviceStatus, FinishReason};
 use serde::Serialize;
 
+pub(crate) use import::Import;
 pub(crate) use segment::Segmentation;
 
 use crate::{session, verbs};

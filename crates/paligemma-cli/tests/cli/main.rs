@@ -7,6 +7,7 @@ mod checkpoints;
 mod detect;
 #[cfg(feature = "hub")]
 mod hub;
+mod import;
 mod info;
 mod packed;
 mod retrieve;

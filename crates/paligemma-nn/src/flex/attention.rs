@@ -8,14 +8,14 @@ use paligemma_packed::{Rows, TileKeys};
 use rayon::prelude::*;
 
 use super::vector::dot;
-use super::{Float, Values, output};
+use super::{Float, Values, decoding, output};
 use crate::{AttentionGradients, Precision};
 
 /// A matrix inside a larger buffer.
 #[derive(Clone, Copy)]
-struct Matrix<'a> {
-    values: &'a [f32],
-    row: usize,
+pub(super) struct Matrix<'a> {
+    pub(super) values: &'a [f32],
+    pub(super) row: usize,
     column: usize,
 }
 
@@ -91,7 +91,7 @@ fn multiply([m, n, k]: [usize; 3], a: Matrix<'_>, b: Matrix<'_>, target: Target,
 }
 
 /// A `[B, L, H, C]` tensor whose channels lie together, wherever its heads and rows are.
-struct Heads {
+pub(super) struct Heads {
     tensor: FlexTensor,
     strides: [usize; 3],
 }
@@ -113,7 +113,7 @@ impl Heads {
     }
 
     /// Head `head` of batch row `row`, `[L, C]`.
-    fn head(&self, row: usize, head: usize) -> Matrix<'_> {
+    pub(super) fn head(&self, row: usize, head: usize) -> Matrix<'_> {
         let [batch, length, heads] = self.strides;
         let start = self.tensor.layout().start_offset() + row * batch + head * heads;
         Matrix { values: &self.tensor.storage::<f32>()[start..], row: length, column: 1 }
@@ -121,15 +121,15 @@ impl Heads {
 }
 
 /// The sizes of one call, and the mask rows.
-struct Problem {
-    batch: usize,
+pub(super) struct Problem {
+    pub(super) batch: usize,
     length: usize,
-    heads: usize,
-    width: usize,
-    keys: usize,
-    kv_heads: usize,
+    pub(super) heads: usize,
+    pub(super) width: usize,
+    pub(super) keys: usize,
+    pub(super) kv_heads: usize,
     masked: Option<FlexTensor>,
-    scale: f32,
+    pub(super) scale: f32,
 }
 
 impl Problem {
@@ -145,7 +145,7 @@ impl Problem {
     }
 
     /// The mask of a batch row, `[L, S]`.
-    fn masked(&self, row: usize) -> Option<&[u8]> {
+    pub(super) fn masked(&self, row: usize) -> Option<&[u8]> {
         let masked = self.masked.as_ref()?;
         let rows = self.length * self.keys;
         Some(&masked.storage::<u8>()[masked.layout().start_offset() + row * rows..][..rows])
@@ -172,7 +172,7 @@ impl Problem {
         true
     }
 
-    /// Softmax probabilities of one head `[L, S]`, or of several at one position, into `scores`.
+    /// Softmax probabilities of one head, `[L, S]`, into `scores`.
     fn probabilities(&self, row: usize, query: Matrix<'_>, key: Matrix<'_>, scores: &mut [f32]) {
         let target = Target { start: scores.as_mut_ptr(), row: self.keys };
         let rows = scores.len() / self.keys;
@@ -183,7 +183,7 @@ impl Problem {
             || {
                 for (i, scores) in scores.chunks_exact_mut(self.keys).enumerate() {
                     if let Some(masked) = masked {
-                        let masked = &masked[i % self.length * self.keys..][..self.keys];
+                        let masked = &masked[i * self.keys..][..self.keys];
                         for (score, &masked) in scores.iter_mut().zip(masked) {
                             *score = if masked == 0 { *score * self.scale } else { MASKED_SCORE };
                         }
@@ -211,7 +211,7 @@ impl Problem {
 }
 
 #[inline(always)]
-fn softmax(scores: &mut [f32]) {
+pub(super) fn softmax(scores: &mut [f32]) {
     let mut lanes = [f32::NEG_INFINITY; 16];
     for chunk in scores.chunks(16) {
         lanes.iter_mut().zip(chunk).for_each(|(lane, &score)| *lane = lane.max(score));
@@ -237,29 +237,24 @@ pub(super) fn attention(
     let dtype = query.dtype();
     let (query, key, value) = (Heads::new(query), Heads::new(key), Heads::new(value));
     let problem = Problem::new(&query, &key, masked, scale);
-    let head_stride = query.strides[2];
-    let Problem { batch, length, heads, width, keys, kv_heads, .. } = problem;
+    if query.shape()[1] == 1 {
+        return decoding::attention(&problem, [&query, &key, &value], dtype);
+    }
+    let Problem { batch, length, heads, width, keys, .. } = problem;
     let mut values = vec![0.0; batch * length * heads * width];
     let all = problem.target(&mut values, heads);
     let shape = Shape::from([batch, length, heads, width]);
     if precision == Precision::Bf16 && problem.on_tiles([&query, &key, &value], all) {
         return output(values, shape, dtype);
     }
-    // At one position, heads that share keys are the rows of one product: each key is read once.
-    let together = if length == 1 { heads / kv_heads } else { 1 };
-    let rows = length * together;
-    (0..batch * heads / together).into_par_iter().for_each_init(Vec::new, |scores, task| {
-        let (row, head) = (task * together / heads, task * together % heads);
+    (0..batch * heads).into_par_iter().for_each_init(Vec::new, |scores, task| {
+        let (row, head) = (task / heads, task % heads);
         let kv_head = problem.kv_head(head);
-        let mut query = query.head(row, head);
-        let mut target = problem.head_target(all, length, row, head);
-        if length == 1 {
-            (query.row, target.row) = (head_stride, width);
-        }
-        scores.resize(rows * keys, 0.0);
-        problem.probabilities(row, query, key.head(row, kv_head), scores);
+        scores.resize(length * keys, 0.0);
+        problem.probabilities(row, query.head(row, head), key.head(row, kv_head), scores);
         let weights = Matrix { values: scores, row: keys, column: 1 };
-        multiply([rows, width, keys], weights, value.head(row, kv_head), target, false);
+        let target = problem.head_target(all, length, row, head);
+        multiply([length, width, keys], weights, value.head(row, kv_head), target, false);
     });
     output(values, shape, dtype)
 }

@@ -7,6 +7,7 @@
 
 mod activation;
 mod attention;
+mod decoding;
 mod norm;
 mod packed;
 mod rotary;

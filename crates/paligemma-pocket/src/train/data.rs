@@ -86,7 +86,7 @@ impl Batch {
                     let mut suffix = tokenizer.encode_suffix(&example.suffix)?;
                     suffix.push(tokenizer.special().eos);
                     let prefix = tokenizer.encode_prompt(&example.prefix, 0, 0)?;
-                    rows.push(Row { picture, prefix, suffix });
+                    rows.push(Row { pictures: vec![picture], prefix, suffix });
                 }
             }
         }

@@ -15,7 +15,7 @@ use paligemma_nn::{NnBackend, Projection};
 use paligemma_pocket::patches::{self, Letter};
 use paligemma_pocket::scene::{GLYPHS, LONGEST_PLATE, SIDE};
 use paligemma_siglip::Siglip;
-use paligemma_train::{MixedOptimizer, OptimizerConfig, RunDirectory, Schedule};
+use paligemma_train::{Gradients, MixedOptimizer, OptimizerConfig, RunDirectory, Schedule};
 
 use super::data::{Batch, Recipe, Tools, stream};
 use super::files::State;
@@ -23,7 +23,7 @@ use super::model::{LOCATIONS, config, location_table};
 use super::{Result, Training};
 
 const SCHEDULE: Schedule = Schedule { steps: 2400, warmup: 50 };
-const RATES: OptimizerConfig = OptimizerConfig { adamw: 3e-3, muon: Some(0.02) };
+const RATES: OptimizerConfig = OptimizerConfig { adamw: 3e-3, decay: 0.0, muon: Some(0.02) };
 /// Weight of the boxes' error against the classes'.
 const BOX_WEIGHT: f32 = 10.0;
 /// Weight of the letters' cross-entropy, and of their positions' on the plate.
@@ -129,7 +129,10 @@ pub(crate) fn teach(run: &RunDirectory, state: State, tools: Tools) -> Result<St
             + place.clone() * BOX_WEIGHT
             + location.clone() * LOCATION_WEIGHT
             + letter.clone() * LETTER_WEIGHT;
-        eyes = optimizer.step(eyes, loss.backward(), SCHEDULE.factor(step));
+        eyes = {
+            let gradients = Gradients::of(loss.backward(), &eyes);
+            optimizer.step(eyes, gradients, SCHEDULE.factor(step))
+        };
         if (step + 1) % 50 == 0 {
             let pixels = place.into_scalar() * SIDE as f32;
             let rate = ((step + 1) * batch.scenes.len()) as f64 / started.elapsed().as_secs_f64();

@@ -3,13 +3,12 @@
 use std::ops::RangeInclusive;
 use std::time::Instant;
 
-use burn::module::AutodiffModule;
-use burn::tensor::Tensor;
+use burn::module::{AutodiffModule, Module};
 use burn_flex::FlexDevice;
 use paligemma::Model;
 use paligemma_pocket::{Score, Task, vocabulary};
 use paligemma_train::{
-    MixedOptimizer, OptimizerConfig, Progress, RunDirectory, Schedule, suffix_loss,
+    Backward, MixedOptimizer, OptimizerConfig, Progress, RunDirectory, Schedule,
 };
 
 use super::data::{Batch, Batches, Recipe, Tools, stream, tokenizer};
@@ -82,7 +81,7 @@ fn one_thing() -> Stage {
             pages: 0,
             tasks: &[Task::Caption, Task::Detect],
         },
-        rates: OptimizerConfig { adamw: 2e-3, muon: Some(0.02) },
+        rates: OptimizerConfig { adamw: 2e-3, decay: 0.0, muon: Some(0.02) },
         measured: 1..=1,
         solved: |score| score.caption.rate() > 0.7 && score.detection.f1() > 0.2,
         pace: Pace::Clock,
@@ -100,7 +99,7 @@ fn two_things() -> Stage {
             pages: 0,
             tasks: &Task::PLAIN,
         },
-        rates: OptimizerConfig { adamw: 1e-3, muon: Some(0.01) },
+        rates: OptimizerConfig { adamw: 1e-3, decay: 0.0, muon: Some(0.01) },
         measured: 1..=2,
         solved: |score| score.caption.rate() > 0.75 && score.detection.f1() > 0.6,
         pace: Pace::Clock,
@@ -118,7 +117,7 @@ fn all_tasks() -> Stage {
             pages: 0,
             tasks: &Task::PLAIN,
         },
-        rates: OptimizerConfig { adamw: 1e-3, muon: Some(0.01) },
+        rates: OptimizerConfig { adamw: 1e-3, decay: 0.0, muon: Some(0.01) },
         measured: 1..=2,
         solved: |_| false,
         pace: Pace::Clock,
@@ -136,7 +135,7 @@ fn masks() -> Stage {
             pages: 0,
             tasks: &Task::ALL,
         },
-        rates: OptimizerConfig { adamw: 1e-3, muon: Some(5e-3) },
+        rates: OptimizerConfig { adamw: 1e-3, decay: 0.0, muon: Some(5e-3) },
         measured: 1..=2,
         solved: |_| false,
         pace: Pace::Steps(Schedule { steps: 450, warmup: 50 }),
@@ -151,10 +150,10 @@ fn factor(step: usize, seconds: f64, budget: f64) -> f64 {
     warm * left.clamp(0.0, 1.0)
 }
 
-/// Features of the batch's pictures. The tower stays as the first stage left it.
-fn encode(model: &Model<Training>, batch: &Batch, device: &FlexDevice) -> Tensor<Training, 3> {
-    let features = model.vision_tower().valid().forward(batch.pictures(device));
-    model.projector().forward(Tensor::from_inner(features))
+/// The same model with its tower as the first stage left it.
+fn with_tower_frozen(model: Model<Training>) -> Model<Training> {
+    let (tower, projector, decoder) = model.into_parts();
+    Model::from_parts(tower.no_grad(), projector, decoder)
 }
 
 /// Trains through the stages that remain; those that go by the clock share `budget` seconds.
@@ -205,6 +204,7 @@ impl<'a> Lesson<'a> {
         budget: f64,
         vae: &'a Vae,
     ) -> Result<Self> {
+        let state = State { model: with_tower_frozen(state.model), ..state };
         let mut optimizer = MixedOptimizer::new(&state.model, stage.rates);
         if let (Some((folder, _)), true) = (run.latest()?, state.progress.step > 0) {
             optimizer = optimizer.load(&folder, &FlexDevice)?;
@@ -242,11 +242,14 @@ fn step(
     stage: &Stage,
     meter: &mut Meter,
 ) -> State {
-    let features = encode(&state.model, batch, &FlexDevice);
-    let loss = suffix_loss(&state.model, features, &batch.rows, vocabulary::PAD);
+    let rows = paligemma_train::Batch {
+        pixels: batch.pictures(&FlexDevice),
+        rows: batch.rows.clone(),
+        pad: vocabulary::PAD,
+    };
+    let (value, gradients) = Backward::default().run(&state.model, &rows);
     let factor = stage.factor(state.progress.step, meter.seconds(), meter.budget);
-    let value = f64::from(loss.clone().into_scalar());
-    state.model = optimizer.step(state.model, loss.backward(), factor);
+    state.model = optimizer.step(state.model, gradients, factor);
     state.progress.step += 1;
     state.progress.total += 1;
     meter.add(state.progress.step, value, batch.rows.rows().len());

@@ -17,7 +17,7 @@ use paligemma_pocket::silhouette::silhouette;
 use paligemma_pocket::task::MaskCodes;
 use paligemma_pocket::{FIRST_HELD_OUT_SEED, Scene};
 use paligemma_processor::{Bitmap, MASK_SIDE, SEGMENTS};
-use paligemma_train::{MixedOptimizer, OptimizerConfig, RunDirectory, Schedule};
+use paligemma_train::{Gradients, MixedOptimizer, OptimizerConfig, RunDirectory, Schedule};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -28,7 +28,7 @@ use super::{Result, Training};
 pub(crate) type Vae = MaskVqVae<Flex>;
 
 const SCHEDULE: Schedule = Schedule { steps: 1000, warmup: 100 };
-const RATES: OptimizerConfig = OptimizerConfig { adamw: 5e-3, muon: None };
+const RATES: OptimizerConfig = OptimizerConfig { adamw: 5e-3, decay: 0.0, muon: None };
 /// The file of the VQ-VAE in the folder of a run.
 pub(crate) const FILE: &str = "masks.safetensors";
 /// Masks of a batch.
@@ -143,7 +143,8 @@ impl Lesson {
             (error.clone(), error + follow + stay * COMMITMENT)
         };
         let factor = SCHEDULE.factor(step);
-        self.vae = self.optimizer.step(self.vae.clone(), loss.backward(), factor);
+        let gradients = Gradients::of(loss.backward(), &self.vae);
+        self.vae = self.optimizer.step(self.vae.clone(), gradients, factor);
         error.into_scalar()
     }
 

@@ -1,0 +1,175 @@
+//! Gradients of many parameters at once: summed over parts of a batch, measured and clipped.
+
+use burn::module::{AutodiffModule, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::optim::GradientsParams;
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{DType, FloatDType, Tensor};
+
+/// Gradients by parameter, in f32.
+#[derive(Debug, Default)]
+pub struct Gradients(GradientsParams);
+
+impl Gradients {
+    /// The gradients of `module`'s parameters that a backward pass left.
+    pub fn of<A: AutodiffBackend, M: AutodiffModule<A>>(
+        mut gradients: A::Gradients,
+        module: &M,
+    ) -> Self {
+        let mut sum = Self::default();
+        sum.add(&mut gradients, module);
+        sum
+    }
+
+    /// The gradient of a parameter, if it has one.
+    pub fn get<B: Backend, const D: usize>(&self, id: ParamId) -> Option<Tensor<B, D>> {
+        self.0.get(id)
+    }
+
+    /// Adds what a backward pass left for `module`'s parameters.
+    pub(crate) fn add<A: AutodiffBackend, M: Module<A>>(
+        &mut self,
+        gradients: &mut A::Gradients,
+        module: &M,
+    ) {
+        struct Add<'a, A: AutodiffBackend> {
+            sum: &'a mut GradientsParams,
+            gradients: &'a mut A::Gradients,
+        }
+
+        impl<A: AutodiffBackend> ModuleVisitor<A> for Add<'_, A> {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<A, D>>) {
+                let Some(gradient) = param.val().grad_remove(self.gradients) else { return };
+                let gradient = gradient.cast(DType::F32);
+                let sum = match self.sum.remove::<A::InnerBackend, D>(param.id) {
+                    Some(sum) => sum + gradient,
+                    None => gradient,
+                };
+                self.sum.register(param.id, sum);
+            }
+        }
+        module.visit(&mut Add { sum: &mut self.0, gradients });
+    }
+
+    /// Adds `others`, gradients of parameters of `module`.
+    pub fn merge<A: AutodiffBackend, M: Module<A>>(&mut self, others: Self, module: &M) {
+        struct Merge<'a> {
+            sum: &'a mut GradientsParams,
+            others: GradientsParams,
+        }
+
+        impl<A: AutodiffBackend> ModuleVisitor<A> for Merge<'_> {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<A, D>>) {
+                let Some(other) = self.others.remove::<A::InnerBackend, D>(param.id) else {
+                    return;
+                };
+                let sum = match self.sum.remove::<A::InnerBackend, D>(param.id) {
+                    Some(sum) => sum + other,
+                    None => other,
+                };
+                self.sum.register(param.id, sum);
+            }
+        }
+        module.visit(&mut Merge { sum: &mut self.0, others: others.0 });
+    }
+
+    /// The Euclidean norm of all gradients together.
+    pub fn norm<A: AutodiffBackend, M: Module<A>>(&self, module: &M) -> f64 {
+        struct Norm<'a> {
+            gradients: &'a GradientsParams,
+            squares: f64,
+        }
+
+        impl<A: AutodiffBackend> ModuleVisitor<A> for Norm<'_> {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<A, D>>) {
+                let gradient = self.gradients.get::<A::InnerBackend, D>(param.id);
+                let Some(gradient) = gradient else { return };
+                let square = gradient.square().sum().into_data().iter::<f64>().sum::<f64>();
+                self.squares += square;
+            }
+        }
+        let mut norm = Norm { gradients: &self.0, squares: 0.0 };
+        module.visit(&mut norm);
+        norm.squares.sqrt()
+    }
+
+    /// Multiplies every gradient.
+    #[must_use]
+    pub fn scaled<A: AutodiffBackend, M: Module<A>>(mut self, factor: f64, module: &M) -> Self {
+        struct Scale<'a> {
+            gradients: &'a mut GradientsParams,
+            factor: f64,
+        }
+
+        impl<A: AutodiffBackend> ModuleVisitor<A> for Scale<'_> {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<A, D>>) {
+                if let Some(gradient) = self.gradients.remove::<A::InnerBackend, D>(param.id) {
+                    self.gradients.register(param.id, gradient.mul_scalar(self.factor));
+                }
+            }
+        }
+        module.visit(&mut Scale { gradients: &mut self.0, factor });
+        self
+    }
+
+    /// Takes the gradients of some parameters out, in the form of burn's optimisers.
+    pub(crate) fn take<A: AutodiffBackend, M: Module<A>>(
+        &mut self,
+        ids: &[ParamId],
+        module: &M,
+    ) -> GradientsParams {
+        struct Take<'a> {
+            from: &'a mut GradientsParams,
+            taken: GradientsParams,
+            ids: &'a [ParamId],
+        }
+
+        impl<A: AutodiffBackend> ModuleVisitor<A> for Take<'_> {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<A, D>>) {
+                if !self.ids.contains(&param.id) {
+                    return;
+                }
+                if let Some(gradient) = self.from.remove::<A::InnerBackend, D>(param.id) {
+                    self.taken.register(param.id, gradient);
+                }
+            }
+        }
+        let mut take = Take { from: &mut self.0, taken: GradientsParams::new(), ids };
+        module.visit(&mut take);
+        take.taken
+    }
+}
+
+/// The same parameters as leaves that no graph knows yet, in the type that is computed in.
+///
+/// A leaf is used in one graph only: burn 0.21 with its `distributed` feature, which CUDA brings,
+/// loses gradients of a leaf that an earlier backward pass has already cleaned up.
+pub(crate) fn leaves<A: AutodiffBackend, M: Module<A>>(module: M, dtype: FloatDType) -> M {
+    struct Leaf(FloatDType);
+
+    impl<A: AutodiffBackend> ModuleMapper<A> for Leaf {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<A, D>>) -> Param<Tensor<A, D>> {
+            let (id, tensor, mapper) = param.consume();
+            let trained = tensor.is_require_grad();
+            let leaf = Tensor::from_inner(tensor.inner().cast(self.0)).set_require_grad(trained);
+            Param::from_mapped_value(id, leaf, mapper)
+        }
+    }
+    module.map(&mut Leaf(dtype))
+}
+
+/// How many numbers are trained.
+pub fn trained_parameters<B: Backend, M: Module<B>>(module: &M) -> usize {
+    struct Count(usize);
+
+    impl<B: Backend> ModuleVisitor<B> for Count {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+            let value = param.val();
+            if value.is_require_grad() {
+                self.0 += value.shape().num_elements();
+            }
+        }
+    }
+    let mut count = Count(0);
+    module.visit(&mut count);
+    count.0
+}
