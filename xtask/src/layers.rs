@@ -94,6 +94,7 @@ const LAYERS: &[Layer] = &[
 /// Packages that are plain data all the way down: no name in their tree begins so.
 const FREE_OF: &[(&str, &str)] = &[
     ("paligemma-data", "burn"),
+    ("paligemma-files", "burn"),
     ("paligemma-overlay", "burn"),
     ("paligemma-packed", "burn"),
     ("paligemma-processor", "burn"),
