@@ -55,8 +55,8 @@ const LAYERS: &[Layer] = &[
         ],
         &[],
     ),
+    layer("paligemma-train", &["paligemma", "paligemma-checkpoint", "paligemma-nn"], &[]),
     layer("paligemma-batch", &["paligemma", "paligemma-files", "paligemma-processor"], &[]),
-    layer("paligemma-train", &["paligemma", "paligemma-nn"], &[]),
     layer(
         "paligemma-pocket",
         &[

@@ -10,7 +10,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Int, Tensor};
 use paligemma_files::is_unfinished;
-use paligemma_nn::{NnBackend, Pack};
+use paligemma_nn::{NnBackend, Projections};
 use paligemma_packed::PackedFormat;
 use safetensors::Dtype;
 
@@ -35,7 +35,7 @@ use crate::write::{Pending, write_checkpoint};
 ///
 /// If the checkpoint does not fit the module, is packed already or cannot be packed; if `folder`
 /// is the checkpoint's own, or holds files but no packed checkpoint; if a file cannot be written.
-pub fn convert<B: NnBackend, M: Pack<B>>(
+pub fn convert<B: NnBackend, M: Projections<B>>(
     module: M,
     checkpoint: &Checkpoint,
     format: PackedFormat,
@@ -166,8 +166,8 @@ impl<B: Backend> ModuleVisitor<B> for Collector {
         self.path.enter(name, container);
     }
 
-    fn exit_module(&mut self, _name: &str, container: &str) {
-        self.path.exit(container);
+    fn exit_module(&mut self, name: &str, container: &str) {
+        self.path.exit(name, container);
     }
 
     fn visit_float<const D: usize>(&mut self, _param: &Param<Tensor<B, D>>) {

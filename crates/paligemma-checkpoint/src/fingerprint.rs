@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
+use crate::adapter::AdapterFile;
 use crate::checkpoint::Checkpoint;
+use crate::source::SourceTensor;
 
 /// How many bytes from either end of a tensor's data count.
 const SAMPLE: usize = 1024;
@@ -19,15 +21,37 @@ impl Checkpoint {
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
         for (path, tensor) in &self.tensors {
-            hash.update(format!("{path} {} {:?}\n", tensor.elements, tensor.shape));
-            let ends = tensor.data.len().min(SAMPLE);
-            hash.update(&tensor.data[..ends]);
-            hash.update(&tensor.data[tensor.data.len() - ends..]);
+            count(&mut hash, path, tensor);
         }
-        hash.finalize().iter().fold(String::new(), |mut digits, byte| {
-            // Writing to a string cannot fail.
-            let _ = write!(digits, "{byte:02x}");
-            digits
-        })
+        digits(hash)
     }
+}
+
+impl AdapterFile {
+    /// Tells a model with this adapter from the one without, whose fingerprint is `base`.
+    pub fn fingerprint(&self, base: &str) -> String {
+        let mut hash = Sha256::new();
+        hash.update(format!("{base} {}\n", self.config().scale()));
+        for (path, factors) in &self.factors {
+            for factor in factors {
+                count(&mut hash, path, factor);
+            }
+        }
+        digits(hash)
+    }
+}
+
+fn count(hash: &mut Sha256, path: &str, tensor: &SourceTensor) {
+    hash.update(format!("{path} {} {:?}\n", tensor.elements, tensor.shape));
+    let ends = tensor.data.len().min(SAMPLE);
+    hash.update(&tensor.data[..ends]);
+    hash.update(&tensor.data[tensor.data.len() - ends..]);
+}
+
+fn digits(hash: Sha256) -> String {
+    hash.finalize().iter().fold(String::new(), |mut digits, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(digits, "{byte:02x}");
+        digits
+    })
 }

@@ -57,6 +57,9 @@ pub const LAYOUTS: [Layout; 4] = [
     },
 ];
 
+/// What modules are called in transformers from 5 on, and so in adapters for it.
+pub(crate) const IN_MEMORY: &Layout = &LAYOUTS[3];
+
 /// The spelling of a mask VQ-VAE's names: positions in a list of layers, activations counted.
 pub const MASK_LAYOUT: Layout = Layout {
     name: "vae-oid",

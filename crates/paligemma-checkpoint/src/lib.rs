@@ -5,7 +5,8 @@
 //! spellings of tensor names in use ([`Layout`]); fills a lazy burn module ([`load_module`]) so
 //! that every tensor of the module and of the file is accounted for ([`LoadReport`]); and writes
 //! a module back in the published form ([`save_module`]). A mask VQ-VAE has a file of its own, in
-//! safetensors or `NumPy`'s npz ([`load_masks`], [`save_masks`]). With the feature `hub`, [`hub`] fetches
+//! safetensors or `NumPy`'s npz ([`load_masks`], [`save_masks`]). Adapters are read and written in
+//! the files of PEFT ([`AdapterFile`], [`save_adapter`]), and merged ([`export`]). With the feature `hub`, [`hub`] fetches
 //! models by their hub id.
 //!
 //! Weights keep the published layout, `[out, in]` for projections: nothing is transposed.
@@ -54,6 +55,7 @@
 //! # }
 //! ```
 
+mod adapter;
 mod checkpoint;
 mod config;
 mod convert;
@@ -64,6 +66,7 @@ mod json;
 mod layout;
 mod load;
 mod masks;
+mod merge;
 mod names;
 mod npz;
 mod packed;
@@ -72,15 +75,22 @@ mod save;
 mod source;
 mod write;
 
+pub use adapter::{
+    ADAPTER_CONFIG, AdapterConfig, AdapterError, AdapterFile, TABLE, is_factor, save_adapter,
+};
 pub use checkpoint::{Checkpoint, Elements, TensorInfo};
 pub use config::{ConfigError, PaliGemmaConfig};
 pub use convert::{convert, other_files};
 pub use layout::{LAYOUTS, Layout, MASK_LAYOUT};
 pub use load::{LoadError, Progress, check_module, load_module, load_packed};
 pub use masks::{MASK_FILES, find_masks, load_masks, save_masks};
-pub use names::parameter_shapes;
+pub use merge::export;
+pub use names::{ModulePath, parameter_shapes};
 pub use npz::ArrayProblem;
 pub use report::{Ignored, LoadReport};
 pub use save::{SaveError, save_module};
 pub use source::SourceError;
-pub use write::{Pending, write_checkpoint};
+pub use write::{Pending, write_checkpoint, write_files};
+
+/// How weights may be written: `F32`, `F16` or `BF16`.
+pub use burn::tensor::FloatDType as WeightType;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, FloatDType, Int, Tensor, TensorData};
-use paligemma_nn::{NnBackend, Pack};
+use paligemma_nn::{NnBackend, Projections};
 use paligemma_packed::{PackError, PackedFormat};
 
 use crate::checkpoint::{Checkpoint, Elements};
@@ -104,7 +104,7 @@ pub enum LoadError {
     },
 }
 
-fn others(more: usize) -> String {
+pub(crate) fn others(more: usize) -> String {
     if more == 0 { String::new() } else { format!(" (and {more} more)") }
 }
 
@@ -154,7 +154,7 @@ pub struct Progress<'a> {
 /// # Errors
 ///
 /// As [`load_module`]; and if a matrix is packed in another format, or cannot be packed.
-pub fn load_packed<B: NnBackend, M: Pack<B>>(
+pub fn load_packed<B: NnBackend, M: Projections<B>>(
     module: M,
     checkpoint: &Checkpoint,
     prefix: &str,
@@ -285,7 +285,8 @@ fn file_name(checkpoint: &Checkpoint, module_path: &str) -> String {
     checkpoint.layout.file_name(module_path).unwrap_or_else(|| module_path.to_owned())
 }
 
-fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
+/// The most similar of some names.
+pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
     let similarity = |candidate: &str| strsim::jaro_winkler(name, candidate);
     candidates.max_by(|a, b| similarity(a).total_cmp(&similarity(b))).map(str::to_owned)
 }
@@ -333,8 +334,8 @@ impl<B: Backend> ModuleMapper<B> for Loader<'_> {
         self.path.enter(name, container);
     }
 
-    fn exit_module(&mut self, _name: &str, container: &str) {
-        self.path.exit(container);
+    fn exit_module(&mut self, name: &str, container: &str) {
+        self.path.exit(name, container);
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {

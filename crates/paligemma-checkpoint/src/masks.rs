@@ -44,7 +44,7 @@ pub fn save_masks<B: NnBackend>(
     masks: &MaskVqVae<B>,
     path: impl AsRef<Path>,
 ) -> Result<(), SaveError> {
-    write_file(path.as_ref(), collect::<B, _>(masks, &MASK_LAYOUT, None)?)
+    write_file(path.as_ref(), collect::<B, _>(masks, None, MASK_LAYOUT.names())?)
 }
 
 fn sizes(checkpoint: &Checkpoint) -> Result<MaskConfig, LoadError> {

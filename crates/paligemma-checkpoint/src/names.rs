@@ -4,9 +4,9 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
-/// Where a walk through a module stands.
-#[derive(Default)]
-pub(crate) struct ModulePath(Vec<String>);
+/// Where a walk through a module stands, in the names of published files.
+#[derive(Debug, Default)]
+pub struct ModulePath(Vec<String>);
 
 impl ModulePath {
     /// A path that starts below `prefix`.
@@ -14,27 +14,34 @@ impl ModulePath {
         Self(if prefix.is_empty() { Vec::new() } else { vec![prefix.to_owned()] })
     }
 
-    pub(crate) fn enter(&mut self, name: &str, container: &str) {
-        if !is_choice(container) {
-            self.0.push(name.to_owned());
-        }
+    /// Goes into a field: [`burn::module::ModuleVisitor::enter_module`].
+    pub fn enter(&mut self, name: &str, container: &str) {
+        self.0.extend(published(name, container).map(str::to_owned));
     }
 
-    pub(crate) fn exit(&mut self, container: &str) {
-        if !is_choice(container) {
+    /// Comes out of it again.
+    pub fn exit(&mut self, name: &str, container: &str) {
+        if published(name, container).is_some() {
             self.0.pop();
         }
     }
 
-    pub(crate) fn joined(&self) -> String {
+    /// The names of all fields on the way, with dots between them.
+    pub fn joined(&self) -> String {
         self.0.join(".")
     }
 }
 
-/// The variant of an enum, and what a packed matrix is made of, is a choice of this
-/// implementation: it is in no published name.
-fn is_choice(container: &str) -> bool {
-    container.starts_with("Enum:") || container == "Struct:PackedWeight"
+/// What files call a field; nothing of what only this implementation has: the variant of an enum,
+/// what a packed matrix is made of, an adapter's place in a projection.
+fn published<'a>(name: &'a str, container: &str) -> Option<&'a str> {
+    match (container, name) {
+        ("Struct:PackedWeight", _) | ("Struct:Projection", "adapter") => None,
+        ("Struct:Adapter", "lora_a") => Some("lora_A.weight"),
+        ("Struct:Adapter", "lora_b") => Some("lora_B.weight"),
+        _ if container.starts_with("Enum:") => None,
+        _ => Some(name),
+    }
 }
 
 /// The path and shape of every parameter of `module`, in the order of its fields.
@@ -56,8 +63,8 @@ impl<B: Backend> ModuleVisitor<B> for Names {
         self.path.enter(name, container);
     }
 
-    fn exit_module(&mut self, _name: &str, container: &str) {
-        self.path.exit(container);
+    fn exit_module(&mut self, name: &str, container: &str) {
+        self.path.exit(name, container);
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {

@@ -10,6 +10,7 @@ use burn::tensor::{DType, FloatDType, Tensor, TensorData};
 use paligemma_packed::PackedFormat;
 use safetensors::{Dtype, SafeTensorError};
 
+use crate::adapter::{AdapterError, is_factor};
 use crate::config::PaliGemmaConfig;
 use crate::layout::{LAYOUTS, Layout};
 use crate::load::LoadError;
@@ -34,6 +35,18 @@ pub enum SaveError {
         /// Its path in the module.
         path: String,
     },
+    /// The module has an adapter, which published checkpoints have no place for.
+    #[error("`{path}` is an adapter's: save the adapter by itself, or merge it first")]
+    Adapter {
+        /// The adapter's tensor.
+        path: String,
+    },
+    /// The module has no adapter.
+    #[error("the model has no adapter to save")]
+    NoAdapter,
+    /// An adapter that does not fit the checkpoint.
+    #[error(transparent)]
+    Adapted(#[from] AdapterError),
     /// A type that published checkpoints do not use.
     #[error("`{tensor}` is {dtype:?}; weights are saved as F32, F16 or BF16")]
     Dtype {
@@ -53,8 +66,8 @@ pub enum SaveError {
     /// The checkpoint to convert does not fit its configuration, or cannot be packed.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The checkpoint to convert is packed.
-    #[error("the checkpoint is packed as {format} already: convert the original")]
+    /// The checkpoint to convert or export is packed.
+    #[error("the checkpoint is packed as {format} already: use the original")]
     Packed {
         /// Its format.
         format: PackedFormat,
@@ -71,6 +84,12 @@ pub enum SaveError {
         folder.display()
     )]
     Occupied {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The folder to write holds something.
+    #[error("{} holds files: name a new folder", folder.display())]
+    NotNew {
         /// The folder.
         folder: PathBuf,
     },
@@ -98,20 +117,36 @@ pub fn save_module<B: Backend, M: Module<B>>(
     config: &PaliGemmaConfig,
     dtype: Option<FloatDType>,
 ) -> Result<(), SaveError> {
-    let tensors = collect::<B, M>(module, &LAYOUTS[0], dtype.map(DType::from))?;
+    let tensors = collect::<B, M>(module, dtype.map(DType::from), LAYOUTS[0].names())?;
     let config = ("config.json".to_owned(), config.to_json().into_bytes());
     write_checkpoint(folder.as_ref(), tensors, BTreeMap::new(), &[config])
 }
 
-/// The parameters of `module`, under their names in `layout`.
+impl Layout {
+    /// What [`collect`] calls the tensors of a file of this layout.
+    pub(crate) fn names(&self) -> impl Fn(&str) -> Result<Option<String>, SaveError> {
+        |path| {
+            let path = path.to_owned();
+            if is_factor(&path) {
+                return Err(SaveError::Adapter { path });
+            }
+            self.file_name(&path).map(Some).ok_or(SaveError::Name { path })
+        }
+    }
+}
+
+/// The parameters of `module` that `name` has a name for.
 pub(crate) fn collect<B: Backend, M: Module<B>>(
     module: &M,
-    layout: &Layout,
     dtype: Option<DType>,
+    name: impl Fn(&str) -> Result<Option<String>, SaveError>,
 ) -> Result<Vec<Pending<'static>>, SaveError> {
     let mut collector = Collector { path: ModulePath::default(), dtype, tensors: Vec::new() };
     module.visit(&mut collector);
-    let pending = collector.tensors.into_iter().map(|found| found.pending(layout));
+    let pending = collector
+        .tensors
+        .into_iter()
+        .filter_map(|found| name(&found.path).transpose().map(|name| found.pending(name?)));
     let mut tensors = pending.collect::<Result<Vec<_>, _>>()?;
     // Wider types first, so that every tensor is aligned to its elements when mapped.
     tensors.sort_by(|a, b| {
@@ -129,9 +164,8 @@ struct Found {
 }
 
 impl Found {
-    fn pending(self, layout: &Layout) -> Result<Pending<'static>, SaveError> {
-        let Self { path, shape, dtype, read } = self;
-        let name = layout.file_name(&path).ok_or(SaveError::Name { path })?;
+    fn pending(self, name: String) -> Result<Pending<'static>, SaveError> {
+        let Self { shape, dtype, read, .. } = self;
         let written = match dtype {
             DType::F32 => Dtype::F32,
             DType::F16 => Dtype::F16,
@@ -158,8 +192,8 @@ impl<B: Backend> ModuleVisitor<B> for Collector {
         self.path.enter(name, container);
     }
 
-    fn exit_module(&mut self, _name: &str, container: &str) {
-        self.path.exit(container);
+    fn exit_module(&mut self, name: &str, container: &str) {
+        self.path.exit(name, container);
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {

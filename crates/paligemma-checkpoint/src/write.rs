@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use burn::tensor::Bytes;
@@ -10,6 +10,7 @@ use paligemma_files::WholeFile;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
+use crate::merge::check_new;
 use crate::save::SaveError;
 use crate::source::WEIGHTS;
 
@@ -54,21 +55,50 @@ pub fn write_checkpoint(
     metadata: BTreeMap<String, String>,
     others: &[(String, Vec<u8>)],
 ) -> Result<(), SaveError> {
+    write_named(folder, WEIGHTS, tensors, metadata, others)
+}
+
+/// The same with weights of another file name.
+pub(crate) fn write_named(
+    folder: &Path,
+    weights_name: &str,
+    tensors: Vec<Pending<'_>>,
+    metadata: BTreeMap<String, String>,
+    others: &[(String, Vec<u8>)],
+) -> Result<(), SaveError> {
     let failed = |source| SaveError::Write { path: folder.to_owned(), source };
     std::fs::create_dir_all(folder).map_err(failed)?;
-    let mut weights = WholeFile::at(folder.join(WEIGHTS)).map_err(failed)?;
+    let mut weights = WholeFile::at(folder.join(weights_name)).map_err(failed)?;
     write_weights(&mut weights, tensors, metadata)?;
-    let mut files = Vec::with_capacity(others.len() + 1);
-    for (name, contents) in others {
-        let mut file = WholeFile::at(folder.join(name)).map_err(failed)?;
-        file.write_all(contents).map_err(failed)?;
-        files.push(file);
-    }
+    // What can fail for lack of room fails before anything appears.
+    weights.as_file().sync_all().map_err(failed)?;
+    let mut files = write_all(folder, others)?;
     // Weights last: a folder is known by them.
     files.push(weights);
-    // What can fail for lack of room fails before anything appears.
-    files.iter().try_for_each(|file| file.as_file().sync_all()).map_err(failed)?;
     files.into_iter().try_for_each(appear)
+}
+
+/// Copies files into the new `folder`: all of them appear when all are complete.
+///
+/// # Errors
+/// If the folder holds files, or a file cannot be written.
+pub fn write_files(folder: &Path, files: &[(String, Vec<u8>)]) -> Result<(), SaveError> {
+    check_new(folder)?;
+    let failed = |source| SaveError::Write { path: folder.to_owned(), source };
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    write_all(folder, files)?.into_iter().try_for_each(appear)
+}
+
+/// Files that are complete, but not yet under their names.
+fn write_all(folder: &Path, files: &[(String, Vec<u8>)]) -> Result<Vec<WholeFile>, SaveError> {
+    let failed = |source| SaveError::Write { path: folder.to_owned(), source };
+    let write = |(name, contents): &(String, Vec<u8>)| {
+        let mut file = WholeFile::at(folder.join(name))?;
+        file.write_all(contents)?;
+        file.as_file().sync_all()?;
+        Ok(file)
+    };
+    files.iter().map(write).collect::<io::Result<_>>().map_err(failed)
 }
 
 /// Writes a safetensors file of its own; it appears when it is complete.

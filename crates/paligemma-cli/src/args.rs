@@ -4,10 +4,12 @@ use std::num::NonZeroUsize;
 
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
-use paligemma::{DetectionOptions, DeviceSpec, Dtype, LocationScale, Options, PaliGemma, Sampling};
+use paligemma::{
+    DetectionOptions, DeviceSpec, Dtype, LocationScale, Options, PaliGemma, Place, Sampling,
+};
 
 use crate::error::Error;
-use crate::model::{ModelName, Place};
+use crate::model::{self, ModelName};
 
 /// Which model, and what it runs on.
 #[derive(Args, Debug)]
@@ -57,7 +59,7 @@ impl ModelArgs {
     /// Opens the model that was found.
     pub(crate) fn open(&self, place: &Place) -> Result<PaliGemma, Error> {
         self.threads.start()?;
-        Ok(place.open(self.device, self.dtype)?)
+        Ok(model::open(place, self.device, self.dtype)?)
     }
 }
 

@@ -75,6 +75,23 @@ pub(crate) enum Error {
     /// A model cannot be converted.
     #[error(transparent)]
     Save(#[from] SaveError),
+    /// An adapter where a whole model is needed.
+    #[error(
+        "{} is an adapter: merge it first, with paligemma export --merge", folder.display()
+    )]
+    Unmerged {
+        /// The adapter's folder.
+        folder: PathBuf,
+    },
+    /// There is no adapter to merge.
+    #[error("{model} has no adapter to merge: leave --merge out")]
+    NothingToMerge {
+        /// The model.
+        model: String,
+    },
+    /// An adapter cannot be converted.
+    #[error("an adapter is copied as it is: --dtype is for --merge")]
+    AdapterDtype,
     /// A clip cannot be read.
     #[error(transparent)]
     Clip(#[from] ClipError),

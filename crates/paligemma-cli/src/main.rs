@@ -19,6 +19,7 @@
 //! paligemma import coco annotations.json --images photos --out train.jsonl
 //! paligemma presets vqav2
 //! paligemma convert --model DIR --dtype int8 --out SMALLER
+//! paligemma export --model RUN --merge --out MERGED
 //! paligemma info --model DIR
 //! paligemma devices
 //! ```

@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::{DType, Int, Tensor};
-use paligemma_nn::{NnBackend, Pack, PackedFormat, PrefixMask, Projection, RmsNorm, RotaryTable};
+use paligemma_nn::{NnBackend, PrefixMask, Projection, Projections, RmsNorm, RotaryTable, Walk};
 
 use crate::layer::Pass;
 use crate::{DecoderLayer, GemmaConfig, KvCache};
@@ -136,11 +136,11 @@ impl<B: NnBackend> Gemma<B> {
     }
 }
 
-impl<B: NnBackend> Pack<B> for Gemma<B> {
-    fn packed(self, format: PackedFormat) -> Self {
+impl<B: NnBackend> Projections<B> for Gemma<B> {
+    fn map_projections(self, walk: &mut Walk<'_, B>) -> Self {
         Self {
-            embed_tokens: self.embed_tokens.packed(format),
-            layers: self.layers.into_iter().map(|layer| layer.packed(format)).collect(),
+            embed_tokens: walk.part("embed_tokens", self.embed_tokens),
+            layers: walk.part("layers", self.layers),
             ..self
         }
     }

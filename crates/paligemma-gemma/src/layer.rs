@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::tensor::{Bool, Tensor};
 use paligemma_nn::{
-    Dropout, NnBackend, Pack, PackedFormat, Projection, RmsNorm, RotaryTable, attention, gated_gelu,
+    Dropout, NnBackend, Projection, Projections, RmsNorm, RotaryTable, Walk, attention, gated_gelu,
 };
 
 use crate::{GemmaConfig, LayerCache};
@@ -148,23 +148,33 @@ impl<B: NnBackend> DecoderLayer<B> {
     }
 }
 
-impl<B: NnBackend> Pack<B> for DecoderLayer<B> {
-    fn packed(self, format: PackedFormat) -> Self {
-        let Attention { q_proj, k_proj, v_proj, o_proj, head_dim } = self.self_attn;
-        let Mlp { gate_proj, up_proj, down_proj } = self.mlp;
+impl<B: NnBackend> Projections<B> for Attention<B> {
+    fn map_projections(self, walk: &mut Walk<'_, B>) -> Self {
         Self {
-            self_attn: Attention {
-                q_proj: q_proj.packed(format),
-                k_proj: k_proj.packed(format),
-                v_proj: v_proj.packed(format),
-                o_proj: o_proj.packed(format),
-                head_dim,
-            },
-            mlp: Mlp {
-                gate_proj: gate_proj.packed(format),
-                up_proj: up_proj.packed(format),
-                down_proj: down_proj.packed(format),
-            },
+            q_proj: walk.part("q_proj", self.q_proj),
+            k_proj: walk.part("k_proj", self.k_proj),
+            v_proj: walk.part("v_proj", self.v_proj),
+            o_proj: walk.part("o_proj", self.o_proj),
+            ..self
+        }
+    }
+}
+
+impl<B: NnBackend> Projections<B> for Mlp<B> {
+    fn map_projections(self, walk: &mut Walk<'_, B>) -> Self {
+        Self {
+            gate_proj: walk.part("gate_proj", self.gate_proj),
+            up_proj: walk.part("up_proj", self.up_proj),
+            down_proj: walk.part("down_proj", self.down_proj),
+        }
+    }
+}
+
+impl<B: NnBackend> Projections<B> for DecoderLayer<B> {
+    fn map_projections(self, walk: &mut Walk<'_, B>) -> Self {
+        Self {
+            self_attn: walk.part("self_attn", self.self_attn),
+            mlp: walk.part("mlp", self.mlp),
             ..self
         }
     }

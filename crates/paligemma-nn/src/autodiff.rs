@@ -1,13 +1,15 @@
 //! The fused operations under automatic differentiation: the forward of the inner backend,
 //! recorded with the inner backend's own backward.
 
-use burn::tensor::ops::{BoolTensor, FloatTensor};
+use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor};
 use burn_autodiff::Autodiff;
 use burn_autodiff::checkpoint::base::Checkpointer;
 use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
+use paligemma_packed::{Activation, PackedLayout};
 
+use crate::composed::{cast, primitive, tensor};
 use crate::{NnBackend, Precision};
 
 /// Declares one operation: its state, and how the state and the output's gradient become the
@@ -69,6 +71,9 @@ operation!(Attention, 3, AttentionState<B>, |(query, key, value, masked, scale),
     let gradients = B::grouped_attention_backward(query, key, value, masked, scale, grad);
     [gradients.query, gradients.key, gradients.value]
 });
+operation!(PackedLinear, 1, (IntTensor<B>, PackedLayout), |(packed, layout), grad| {
+    [B::packed_linear_backward(packed, layout, grad)]
+});
 
 impl<B: NnBackend, C: CheckpointStrategy> NnBackend for Autodiff<B, C> {
     fn rms_norm(x: Float<Self>, weight: Float<Self>, epsilon: f64) -> Float<Self> {
@@ -115,5 +120,49 @@ impl<B: NnBackend, C: CheckpointStrategy> NnBackend for Autodiff<B, C> {
         let output = B::grouped_attention(q, k, v, masked.clone(), scale, precision);
         let state = (query.primitive, key.primitive, value.primitive, masked, scale);
         record!(Attention, [query, key, value], state, output)
+    }
+
+    fn packed_linear(
+        x: Float<Self>,
+        packed: IntTensor<Self>,
+        layout: PackedLayout,
+        bias: Option<Float<Self>>,
+        activation: Activation,
+    ) -> Float<Self> {
+        let recorded =
+            [Some(&x), bias.as_ref()].into_iter().flatten().any(Float::<Self>::is_tracked);
+        if !recorded {
+            let bias = bias.map(|bias| bias.primitive);
+            let output = B::packed_linear(x.primitive, packed, layout, bias, activation);
+            return Float::<Self>::new(output);
+        }
+        let output = B::packed_linear(
+            x.primitive.clone(),
+            packed.clone(),
+            layout,
+            None,
+            Activation::Identity,
+        );
+        let output = record!(PackedLinear, [x], (packed, layout), output);
+        let output = match bias {
+            Some(bias) => {
+                let output = tensor::<Self, 2>(output);
+                let bias = cast(tensor::<Self, 1>(bias), output.dtype());
+                primitive(output + bias.unsqueeze())
+            }
+            None => output,
+        };
+        match activation {
+            Activation::Identity => output,
+            Activation::TanhGelu => Self::tanh_gelu(output),
+        }
+    }
+
+    fn packed_rows(
+        packed: IntTensor<Self>,
+        layout: PackedLayout,
+        ids: IntTensor<Self>,
+    ) -> Float<Self> {
+        Float::<Self>::new(B::packed_rows(packed, layout, ids))
     }
 }

@@ -152,8 +152,8 @@ pub trait NnBackend: Backend {
         composed::attention::attention_backward::<Self>(query, key, value, masked, scale, grad)
     }
 
-    /// `activation(x W^T + bias)` with a packed `W`, whose bytes are `packed`. `x` has a gradient, the weight
-    /// has none.
+    /// `activation(x W^T + bias)` with a packed `W`, whose bytes are `packed`. `x` and the bias have
+    /// gradients, the weight has none.
     ///
     /// # Shapes
     /// `x` `[N, in]`, `packed` `[bytes]` of u8, `bias` `[out]` -> `[N, out]`
@@ -169,6 +169,18 @@ pub trait NnBackend: Backend {
             Activation::Identity => output,
             Activation::TanhGelu => Self::tanh_gelu(output),
         }
+    }
+
+    /// Gradient of [`NnBackend::packed_linear`] for `x`, without bias and activation: `grad W`.
+    ///
+    /// # Shapes
+    /// `packed` `[bytes]` of u8, `grad` `[N, out]` -> `[N, in]`
+    fn packed_linear_backward(
+        packed: IntTensor<Self>,
+        layout: PackedLayout,
+        grad: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        composed::packed::linear_backward::<Self>(packed, layout, grad)
     }
 
     /// Rows of a packed matrix, in f32.

@@ -19,6 +19,7 @@
 //! ```
 
 mod activation;
+mod adapter;
 mod attention;
 mod autodiff;
 mod backend;
@@ -30,14 +31,17 @@ pub mod mask;
 mod norm;
 pub mod parameter;
 mod projection;
+mod projections;
 mod rope;
 
 pub use activation::{gated_gelu, gelu};
+pub use adapter::Adapter;
 pub use attention::{Precision, attention, write_slots};
 pub use backend::{AttentionGradients, NnBackend};
 pub use dropout::Dropout;
 pub use mask::{PrefixMask, TokenKind};
 pub use norm::{LayerNorm, RmsNorm};
 pub use paligemma_packed::{Isa, PackedFormat, PackedLayout, keep_freed_memory};
-pub use projection::{Pack, PackedWeight, Projection, Weight};
+pub use projection::{PackedWeight, Projection, Weight};
+pub use projections::{Projections, Walk};
 pub use rope::RotaryTable;

@@ -5,20 +5,11 @@ use burn::tensor::module::embedding;
 use burn::tensor::{DType, Int, Shape, Tensor, TensorData};
 use paligemma_packed::{Activation, PackedFormat, PackedLayout};
 
-use crate::NnBackend;
 use crate::activation::gelu;
 use crate::attention::Precision;
-use crate::composed::{primitive, tensor};
+use crate::composed::{cast, primitive, tensor};
 use crate::parameter::{constant, normal};
-
-/// A module whose matrices can be packed.
-pub trait Pack<B: NnBackend>: Module<B> {
-    /// The same module with packed matrices instead of its own, whose values are not read: as in
-    /// a new module, the parameters are there to be loaded. What is no matrix of a projection
-    /// stays as it is.
-    #[must_use]
-    fn packed(self, format: PackedFormat) -> Self;
-}
+use crate::{Adapter, NnBackend};
 
 /// The matrix of a [`Projection`], published as `[out, in]`.
 #[derive(Module, Debug)]
@@ -53,18 +44,21 @@ impl<B: NnBackend> PackedWeight<B> {
 
 /// `x W^T + b`, with `W` as published: `[out, in]`.
 ///
-/// It is also a table of embeddings, whose rows are those of `W` ([`Projection::rows`]).
+/// It is also a table of embeddings, whose rows are those of `W` ([`Projection::rows`]). An
+/// [`Adapter`] adds to what is projected, and not to embeddings.
 #[derive(Module, Debug)]
 pub struct Projection<B: NnBackend> {
     weight: Weight<B>,
     bias: Option<Param<Tensor<B, 1>>>,
+    adapter: Option<Adapter<B>>,
 }
 
 impl<B: NnBackend> Projection<B> {
     /// A projection from `input` to `output` channels without a bias.
     pub fn new(input: usize, output: usize, device: &B::Device) -> Self {
         let deviation = (input as f64).sqrt().recip();
-        Self { weight: Weight::Dense(normal([output, input], deviation, device)), bias: None }
+        let weight = Weight::Dense(normal([output, input], deviation, device));
+        Self { weight, bias: None, adapter: None }
     }
 
     /// A projection from `input` to `output` channels with a bias.
@@ -72,12 +66,62 @@ impl<B: NnBackend> Projection<B> {
         Self { bias: Some(constant([output], 0.0, device)), ..Self::new(input, output, device) }
     }
 
-    /// Output channels: the rows of `W`.
-    pub fn outputs(&self) -> usize {
+    /// The shape of the matrix, `[out, in]`, without allocating it.
+    pub fn dims(&self) -> [usize; 2] {
         match &self.weight {
-            Weight::Dense(weight) => weight.lazy_shape()[0],
-            Weight::Packed(PackedWeight { layout, .. }) => layout.outputs,
+            Weight::Dense(weight) => {
+                let shape = weight.lazy_shape();
+                [shape[0], shape[1]]
+            }
+            Weight::Packed(PackedWeight { layout, .. }) => [layout.outputs, layout.inputs],
         }
+    }
+
+    /// The device of the matrix, without allocating it.
+    pub fn device(&self) -> B::Device {
+        match &self.weight {
+            Weight::Dense(weight) => weight.lazy_device(),
+            Weight::Packed(PackedWeight { bytes, .. }) => bytes.lazy_device(),
+        }
+    }
+
+    /// What adds to the matrix, if anything does.
+    pub fn adapter(&self) -> Option<&Adapter<B>> {
+        self.adapter.as_ref()
+    }
+
+    /// The same projection with `adapter` in the place of what it had.
+    ///
+    /// # Panics
+    /// If the adapter's factors do not have the shapes of the matrix.
+    pub fn with_adapter(self, adapter: Adapter<B>) -> Self {
+        let ([a, b], [output, input]) = (adapter.factors(), self.dims());
+        let rank = a.dims()[0];
+        assert_eq!((a.dims(), b.dims()), ([rank, input], [output, rank]), "another projection's");
+        Self { adapter: Some(adapter), ..self }
+    }
+
+    /// The same projection with its adapter added to the matrix, as far as the matrix's type holds
+    /// the sum; a packed matrix keeps the adapter beside it.
+    pub fn merged(self) -> Self {
+        match (self.weight, self.adapter) {
+            (Weight::Dense(weight), Some(adapter)) => {
+                let add = |weight: Tensor<B, 2>| {
+                    let dtype = weight.dtype();
+                    cast(cast(weight, DType::F32) + adapter.delta(), dtype)
+                };
+                Self { weight: Weight::Dense(weight.map(add)), adapter: None, ..self }
+            }
+            (weight, adapter) => Self { weight, adapter, ..self },
+        }
+    }
+
+    /// The same projection with a packed matrix, whose bytes are there to be loaded.
+    pub(crate) fn with_packed_weight(self, format: PackedFormat) -> Self {
+        let [outputs, inputs] = self.dims();
+        let layout = PackedLayout { format, outputs, inputs };
+        let weight = Weight::Packed(PackedWeight::new(layout, &self.device()));
+        Self { weight, ..self }
     }
 
     /// How exactly results of this layer are worth being multiplied with each other.
@@ -110,18 +154,29 @@ impl<B: NnBackend> Projection<B> {
         let mut shape = x.shape();
         // One flat product: a batched one would repeat the weight's gradient per row of the batch.
         let rows = x.reshape([-1, shape[R - 1] as i64]);
+        let output = match &self.adapter {
+            None => self.multiply(rows, activation),
+            Some(adapter) => {
+                let added = adapter.forward(rows.clone());
+                let output = self.multiply(rows, Activation::Identity) + added;
+                activated(output, activation)
+            }
+        };
+        shape[R - 1] = output.dims()[1];
+        output.reshape(shape)
+    }
+
+    /// What the matrix itself makes of rows.
+    fn multiply(&self, rows: Tensor<B, 2>, activation: Activation) -> Tensor<B, 2> {
         let bias = self.bias.as_ref().map(Param::val);
-        let output: Tensor<B, 2> = match &self.weight {
+        match &self.weight {
             Weight::Dense(weight) => {
                 let output = rows.matmul(weight.val().transpose());
                 let output = match bias {
                     Some(bias) => output + bias.unsqueeze(),
                     None => output,
                 };
-                match activation {
-                    Activation::Identity => output,
-                    Activation::TanhGelu => gelu(output),
-                }
+                activated(output, activation)
             }
             Weight::Packed(PackedWeight { bytes, layout }) => tensor(B::packed_linear(
                 primitive(rows),
@@ -130,9 +185,7 @@ impl<B: NnBackend> Projection<B> {
                 bias.map(primitive),
                 activation,
             )),
-        };
-        shape[R - 1] = output.dims()[1];
-        output.reshape(shape)
+        }
     }
 
     /// Rows of `W`: embeddings of `ids`.
@@ -153,18 +206,9 @@ impl<B: NnBackend> Projection<B> {
     }
 }
 
-impl<B: NnBackend> Pack<B> for Projection<B> {
-    fn packed(self, format: PackedFormat) -> Self {
-        let (shape, device) = match &self.weight {
-            Weight::Dense(weight) => {
-                let shape = weight.lazy_shape();
-                ([shape[0], shape[1]], weight.lazy_device())
-            }
-            Weight::Packed(PackedWeight { bytes, layout }) => {
-                ([layout.outputs, layout.inputs], bytes.lazy_device())
-            }
-        };
-        let layout = PackedLayout { format, outputs: shape[0], inputs: shape[1] };
-        Self { weight: Weight::Packed(PackedWeight::new(layout, &device)), ..self }
+fn activated<B: NnBackend>(output: Tensor<B, 2>, activation: Activation) -> Tensor<B, 2> {
+    match activation {
+        Activation::Identity => output,
+        Activation::TanhGelu => gelu(output),
     }
 }

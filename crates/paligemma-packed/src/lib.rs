@@ -4,7 +4,7 @@
 //! A published `[out, in]` matrix is packed once; products read the packed bytes wherever they
 //! are, in memory or in a mapped file. The layout is the same for every CPU; the instructions are
 //! chosen at run time, from plain vectors to matrix tiles. Work is split over output channels
-//! only, so results do not depend on the number of threads.
+//! only, going back over input channels, so results do not depend on the number of threads.
 //!
 //! ```
 //! use paligemma_packed::{Activation, PackedFormat, PackedLayout};
@@ -26,6 +26,7 @@ compile_error!("packed weights are little endian, and read as the machine reads 
 
 mod activations;
 mod attention;
+mod backward;
 mod buffer;
 mod isa;
 mod kernels;

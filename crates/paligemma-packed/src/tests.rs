@@ -118,6 +118,37 @@ fn products_equal_the_reference_on_every_instruction_set() {
 }
 
 #[test]
+fn gradients_equal_the_reference() {
+    let shapes = [[1, 16, 64], [3, 33, 7], [2, 530, 190], [9, 40, 588], [33, 1100, 300]];
+    for (format, [rows, outputs, inputs]) in
+        FORMATS.into_iter().flat_map(|format| shapes.map(|shape| (format, shape)))
+    {
+        let case = Case::new(format, [rows, outputs, inputs]);
+        let packed = case.pack();
+        let grad = noise(5, rows * outputs);
+        let out = case.layout.linear_backward(packed.as_ref(), &grad);
+        let mut expected = vec![0.0; rows * inputs];
+        let mut weights = vec![0.0; inputs];
+        for output in 0..outputs {
+            case.layout.row(packed.as_ref(), output, &mut weights);
+            for (row, sums) in expected.chunks_exact_mut(inputs).enumerate() {
+                let factor = f64::from(grad[row * outputs + output]);
+                for (sum, weight) in sums.iter_mut().zip(&weights) {
+                    *sum += factor * f64::from(*weight);
+                }
+            }
+        }
+        assert_eq!(out.len(), expected.len());
+        // As many roundings of an f32 sum of numbers below 1, at random.
+        let tolerance = 2.0_f64.powi(-22) * outputs as f64;
+        for (at, (value, expected)) in out.iter().zip(&expected).enumerate() {
+            let error = (f64::from(*value) - expected).abs();
+            assert!(error <= tolerance, "{format} {rows} {outputs} {inputs}, {at}: {error:e}");
+        }
+    }
+}
+
+#[test]
 fn what_is_not_finite_stays_so_in_its_row_and_touches_no_other() {
     for format in FORMATS {
         for rows in [2, 9, 40] {

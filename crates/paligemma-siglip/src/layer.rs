@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use paligemma_nn::{LayerNorm, NnBackend, Pack, PackedFormat, Projection, attention};
+use paligemma_nn::{LayerNorm, NnBackend, Projection, Projections, Walk, attention};
 
 use crate::SiglipConfig;
 
@@ -103,19 +103,29 @@ impl<B: NnBackend> EncoderLayer<B> {
     }
 }
 
-impl<B: NnBackend> Pack<B> for EncoderLayer<B> {
-    fn packed(self, format: PackedFormat) -> Self {
-        let Attention { q_proj, k_proj, v_proj, out_proj, heads } = self.self_attn;
-        let Mlp { fc1, fc2 } = self.mlp;
+impl<B: NnBackend> Projections<B> for Attention<B> {
+    fn map_projections(self, walk: &mut Walk<'_, B>) -> Self {
         Self {
-            self_attn: Attention {
-                q_proj: q_proj.packed(format),
-                k_proj: k_proj.packed(format),
-                v_proj: v_proj.packed(format),
-                out_proj: out_proj.packed(format),
-                heads,
-            },
-            mlp: Mlp { fc1: fc1.packed(format), fc2: fc2.packed(format) },
+            q_proj: walk.part("q_proj", self.q_proj),
+            k_proj: walk.part("k_proj", self.k_proj),
+            v_proj: walk.part("v_proj", self.v_proj),
+            out_proj: walk.part("out_proj", self.out_proj),
+            ..self
+        }
+    }
+}
+
+impl<B: NnBackend> Projections<B> for Mlp<B> {
+    fn map_projections(self, walk: &mut Walk<'_, B>) -> Self {
+        Self { fc1: walk.part("fc1", self.fc1), fc2: walk.part("fc2", self.fc2) }
+    }
+}
+
+impl<B: NnBackend> Projections<B> for EncoderLayer<B> {
+    fn map_projections(self, walk: &mut Walk<'_, B>) -> Self {
+        Self {
+            self_attn: walk.part("self_attn", self.self_attn),
+            mlp: walk.part("mlp", self.mlp),
             ..self
         }
     }

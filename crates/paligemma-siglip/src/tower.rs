@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use paligemma_nn::{LayerNorm, NnBackend, Pack, PackedFormat};
+use paligemma_nn::{LayerNorm, NnBackend, Projections, Walk};
 
 use crate::{Embeddings, EncoderLayer, SiglipConfig};
 
@@ -78,9 +78,14 @@ impl<B: NnBackend> Siglip<B> {
     }
 }
 
-impl<B: NnBackend> Pack<B> for Siglip<B> {
-    fn packed(self, format: PackedFormat) -> Self {
-        let layers = self.encoder.layers.into_iter().map(|layer| layer.packed(format)).collect();
-        Self { encoder: Encoder { layers }, ..self }
+impl<B: NnBackend> Projections<B> for Encoder<B> {
+    fn map_projections(self, walk: &mut Walk<'_, B>) -> Self {
+        Self { layers: walk.part("layers", self.layers) }
+    }
+}
+
+impl<B: NnBackend> Projections<B> for Siglip<B> {
+    fn map_projections(self, walk: &mut Walk<'_, B>) -> Self {
+        Self { encoder: walk.part("encoder", self.encoder), ..self }
     }
 }

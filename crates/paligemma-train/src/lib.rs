@@ -2,19 +2,29 @@
 //!
 //! Everything works on `Model<Autodiff<B>>` for any backend `B` of the workspace.
 
+mod adapters;
 mod backward;
 mod batch;
+mod examples;
 mod gradients;
+mod groups;
 mod loss;
 mod optimizer;
 mod pieces;
 mod run;
 mod schedule;
+mod settings;
+mod trainer;
 
+pub use adapters::Lora;
 pub use backward::{Backward, Batch};
 pub use batch::{Row, Rows};
+pub use examples::{Examples, ExamplesError, HostBatch};
 pub use gradients::{Gradients, trained_parameters};
+pub use groups::{Names, Parameter, Selection, SelectionError, select};
 pub use loss::{Loss, Mean, suffix_loss};
 pub use optimizer::{MixedOptimizer, OptimizerConfig, numbered};
 pub use run::{Progress, RunDirectory, RunError};
 pub use schedule::Schedule;
+pub use settings::{LoraSettings, Settings};
+pub use trainer::{Stepped, Trainer};

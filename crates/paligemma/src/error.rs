@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use paligemma_checkpoint::{ConfigError, LoadError, SourceError};
+use paligemma_checkpoint::{AdapterError, ConfigError, LoadError, SourceError};
 use paligemma_processor::{PictureError, TokenizerError};
 use thiserror::Error;
 
@@ -34,6 +34,36 @@ pub enum Error {
     /// The weights do not fit the configuration.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// An adapter, or the pointer to it, cannot be used.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
+    /// The model that an adapter is for cannot be used.
+    #[error(
+        "the adapter in {} is for `{base}`: {cause}; name the model it is for with --base",
+        adapter.display()
+    )]
+    AdapterBase {
+        /// The adapter's folder.
+        adapter: PathBuf,
+        /// What it is for.
+        base: String,
+        /// What is wrong with that.
+        cause: String,
+    },
+    /// A base was named for what is no adapter.
+    #[error("`{model}` is no adapter, which could have a base: leave --base out")]
+    NoAdapter {
+        /// What was asked for.
+        model: String,
+    },
+    /// A run's folder names no folder in it.
+    #[error("{} names `{}`, which is no folder beside it", pointer.display(), name.display())]
+    Latest {
+        /// The file `latest`.
+        pointer: PathBuf,
+        /// What it names.
+        name: PathBuf,
+    },
     /// The tokenizer or a text cannot be used.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),

@@ -3,10 +3,11 @@
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
 use paligemma_checkpoint::{
-    Checkpoint, LoadError, LoadReport, PaliGemmaConfig, Progress, load_module, load_packed,
+    AdapterError, AdapterFile, Checkpoint, LoadError, LoadReport, PaliGemmaConfig, Progress,
+    load_module, load_packed,
 };
 use paligemma_gemma::{Gemma, GemmaConfig};
-use paligemma_nn::{NnBackend, Pack, PackedFormat, Projection};
+use paligemma_nn::{NnBackend, PackedFormat, Projection, Projections, Walk};
 use paligemma_siglip::{Siglip, SiglipConfig};
 
 use crate::Storage;
@@ -71,6 +72,15 @@ impl<B: NnBackend> Model<B> {
         }
     }
 
+    /// The same model with an adapter: added to matrices that are dense, beside those that are
+    /// packed.
+    ///
+    /// # Errors
+    /// If the adapter is not for a model of these shapes.
+    pub fn adapted(self, adapter: &AdapterFile) -> Result<Self, AdapterError> {
+        Ok(adapter.apply::<B, Self>(self)?.each_projection(|_, projection| projection.merged()))
+    }
+
     /// A model of these parts.
     pub fn from_parts(
         vision_tower: Siglip<B>,
@@ -123,13 +133,21 @@ impl<B: NnBackend> Model<B> {
     }
 }
 
-impl<B: NnBackend> Pack<B> for Projector<B> {
-    fn packed(self, format: PackedFormat) -> Self {
-        Self { linear: self.linear.packed(format) }
+impl<B: NnBackend> Projections<B> for Projector<B> {
+    fn map_projections(self, walk: &mut Walk<'_, B>) -> Self {
+        Self { linear: walk.part("linear", self.linear) }
     }
 }
 
-impl<B: NnBackend> Pack<B> for Model<B> {
+impl<B: NnBackend> Projections<B> for Model<B> {
+    fn map_projections(self, walk: &mut Walk<'_, B>) -> Self {
+        Self {
+            vision_tower: walk.part("vision_tower", self.vision_tower),
+            multi_modal_projector: walk.part("multi_modal_projector", self.multi_modal_projector),
+            language_model: walk.part("language_model", self.language_model),
+        }
+    }
+
     /// With 4 bits, the tower and the projector have 8: a picture passes them once, where every
     /// token reads the whole decoder, and it is there that 4 bits cost answers (docs/numerics.md).
     fn packed(self, format: PackedFormat) -> Self {

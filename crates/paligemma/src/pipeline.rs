@@ -1,11 +1,11 @@
 //! A model with its tokenizer on a device: pictures and prompts in, answers out.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::FloatDType;
-use paligemma_checkpoint::{Checkpoint, Elements, LoadReport, PaliGemmaConfig, Progress};
-use paligemma_nn::{NnBackend, PackedFormat};
+use paligemma_checkpoint::{AdapterFile, Checkpoint, LoadReport, PaliGemmaConfig, Progress};
+use paligemma_nn::NnBackend;
 use paligemma_processor::image::RgbImage;
 use paligemma_processor::{Tokenizer, preprocess};
 
@@ -14,7 +14,7 @@ use crate::engine::{Engine, HostPrompt, OnDevice, Reply};
 use crate::generation::{Generation, Start};
 use crate::masks::MaskModel;
 use crate::{
-    Answer, DeviceSpec, Dtype, Error, Model, Options, Request, Scene, Storage, Stream, Usage,
+    Answer, DeviceSpec, Dtype, Error, Model, Options, Place, Request, Scene, Stream, Usage,
 };
 
 /// A PaliGemma that answers, on a device chosen at run time.
@@ -39,60 +39,43 @@ impl std::fmt::Debug for PaliGemma {
     }
 }
 
+/// The folder of a model that is no folder: of the hub, where this build knows it.
+fn fetch(name: &str) -> Result<PathBuf, Error> {
+    #[cfg(feature = "hub")]
+    return Ok(paligemma_checkpoint::hub::resolve(name, None, |_| ())?);
+    #[cfg(not(feature = "hub"))]
+    return Err(Error::NotAFolder { path: name.into() });
+}
+
 /// Opens a checkpoint on the backend that was chosen.
 struct Open<'a> {
     checkpoint: &'a Checkpoint,
+    adapter: Option<&'a AdapterFile>,
     config: &'a PaliGemmaConfig,
     device: DeviceSpec,
     dtype: Dtype,
     progress: &'a mut dyn FnMut(Progress<'_>),
 }
 
-impl Open<'_> {
-    /// How the model is to be held on a device that computes in some types.
-    fn storage(&self, computes: impl Fn(FloatDType) -> bool) -> Result<Storage, Error> {
-        if self.dtype == Dtype::Auto {
-            return Ok(self.best(computes));
-        }
-        let possible = |storage: &Storage| match *storage {
-            Storage::Dense(dtype) => computes(dtype),
-            Storage::Packed(_) => true,
-        };
-        let refused = Error::Dtype { device: self.device, dtype: self.dtype };
-        self.dtype.on(self.device).filter(possible).ok_or(refused)
-    }
-
-    /// What serves the files and the device best.
-    fn best(&self, computes: impl Fn(FloatDType) -> bool) -> Storage {
-        let file = match self.checkpoint.tensors().next().map(|tensor| tensor.elements) {
-            Some(Elements::Float(dtype)) => dtype,
-            _ => FloatDType::F32,
-        };
-        match (self.device, self.checkpoint.packed_format()) {
-            (DeviceSpec::Flex, Some(format)) => Storage::Packed(format),
-            (DeviceSpec::Flex, None) if file != FloatDType::F32 => {
-                Storage::Packed(PackedFormat::Bf16)
-            }
-            // burn-ndarray computes in f32 only.
-            _ if computes(file) => Storage::Dense(file),
-            _ => Storage::Dense(FloatDType::F32),
-        }
-    }
-}
-
 impl DeviceWork for Open<'_> {
     type Output = Result<(Box<dyn Engine>, LoadReport), Error>;
 
     fn run<B: NnBackend>(self, device: B::Device) -> Self::Output {
-        let storage = self.storage(|dtype| B::supports_dtype(&device, dtype.into()))?;
-        let Self { checkpoint, config, progress, .. } = self;
+        let Self { checkpoint, adapter, config, device: spec, dtype, progress } = self;
+        let computes = |dtype: FloatDType| B::supports_dtype(&device, dtype.into());
+        let storage = dtype.storage(spec, checkpoint, computes)?;
         let (model, report) = Model::<B>::load(config, checkpoint, storage, &device, progress)?;
+        let model = match adapter {
+            Some(adapter) => model.adapted(adapter)?,
+            None => model,
+        };
         Ok((Box::new(OnDevice { model, device, storage }), report))
     }
 }
 
 impl PaliGemma {
-    /// Opens the checkpoint in `folder`: `config.json`, `tokenizer.json` and safetensors.
+    /// Opens the model in `folder`: a checkpoint (`config.json`, `tokenizer.json` and safetensors),
+    /// an adapter of PEFT with its base, or the newest of a run ([`Place::locate`]).
     ///
     /// # Errors
     /// If a file is missing or wrong, the device cannot be used, or does not compute in `dtype`.
@@ -109,17 +92,45 @@ impl PaliGemma {
         folder: &Path,
         device: DeviceSpec,
         dtype: Dtype,
-        mut progress: impl FnMut(Progress<'_>),
+        progress: impl FnMut(Progress<'_>),
     ) -> Result<Self, Error> {
         if !folder.is_dir() {
             return Err(Error::NotAFolder { path: folder.to_owned() });
         }
-        let config = PaliGemmaConfig::open(folder)?;
-        let file = folder.join("tokenizer.json");
-        let tokenizer = Tokenizer::from_file(&file, config.image_token_index)?;
-        let checkpoint = Checkpoint::open(folder)?;
-        Self::with_parts(&checkpoint, config, tokenizer, (device, dtype), &mut progress)?
-            .with_masks_in(folder)
+        let place = Place::locate(&folder.to_string_lossy(), None, &mut fetch)?;
+        Self::open_place(&place, device, dtype, progress)
+    }
+
+    /// Opens a model that was found; `progress` is told of every tensor that is packed.
+    ///
+    /// # Errors
+    /// As [`PaliGemma::open`].
+    pub fn open_place(
+        place: &Place,
+        device: DeviceSpec,
+        dtype: Dtype,
+        mut progress: impl FnMut(Progress<'_>),
+    ) -> Result<Self, Error> {
+        let config = place.config()?;
+        let tokenizer = place.tokenizer(&config)?;
+        let checkpoint = place.checkpoint()?;
+        Self::check_tokenizer(&config, &tokenizer)?;
+        let (adapter, base) = (place.adapter(), checkpoint.fingerprint());
+        let fingerprint = adapter.map_or(base.clone(), |adapter| adapter.fingerprint(&base));
+        let device = device.resolve()?;
+        let (checkpoint, config_of, progress) = (&checkpoint, &config, &mut progress);
+        let open = Open { checkpoint, adapter, config: config_of, device, dtype, progress };
+        let (engine, report) = device.run(open)??;
+        let model = Self { engine, config, tokenizer, device, report, masks: None, fingerprint };
+        model.with_masks_of(place)
+    }
+
+    fn with_masks_of(self, place: &Place) -> Result<Self, Error> {
+        match place {
+            Place::Embedded => self.with_embedded_masks(),
+            Place::Folder(folder) => self.with_masks_in(folder),
+            Place::Adapted { base, .. } => self.with_masks_of(base),
+        }
     }
 
     /// Opens a folder, or a model of the hub by its id (see [`paligemma_checkpoint::hub`]).
@@ -128,8 +139,7 @@ impl PaliGemma {
     /// As [`PaliGemma::open`], and if the model is neither there nor can be fetched.
     #[cfg(feature = "hub")]
     pub fn load(model: &str, device: DeviceSpec, dtype: Dtype) -> Result<Self, Error> {
-        let folder = paligemma_checkpoint::hub::resolve(model, None, |_| ())?;
-        Self::open(&folder, device, dtype)
+        Self::open_place(&Place::locate(model, None, &mut fetch)?, device, dtype, |_| ())
     }
 
     /// The model embedded in this crate (docs/pocket.md).
@@ -137,26 +147,7 @@ impl PaliGemma {
     /// # Errors
     /// If the device cannot be used or does not compute in `dtype`.
     pub fn pocket(device: DeviceSpec, dtype: Dtype) -> Result<Self, Error> {
-        let config = PaliGemmaConfig::from_json(crate::pocket::CONFIG)?;
-        let tokenizer = Tokenizer::from_bytes(crate::pocket::TOKENIZER, config.image_token_index)?;
-        let checkpoint = Checkpoint::from_static(crate::pocket::WEIGHTS)?;
-        Self::with_parts(&checkpoint, config, tokenizer, (device, dtype), &mut |_| ())?
-            .with_embedded_masks()
-    }
-
-    fn with_parts(
-        checkpoint: &Checkpoint,
-        config: PaliGemmaConfig,
-        tokenizer: Tokenizer,
-        (device, dtype): (DeviceSpec, Dtype),
-        progress: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<Self, Error> {
-        Self::check_tokenizer(&config, &tokenizer)?;
-        let device = device.resolve()?;
-        let open = Open { checkpoint, config: &config, device, dtype, progress };
-        let (engine, report) = device.run(open)??;
-        let fingerprint = checkpoint.fingerprint();
-        Ok(Self { engine, config, tokenizer, device, report, masks: None, fingerprint })
+        Self::open_place(&Place::Embedded, device, dtype, |_| ())
     }
 
     /// Refuses a tokenizer that is not of the configuration's checkpoint: transformers ends an

@@ -1,5 +1,6 @@
 //! Tests against the tiny golden checkpoint: reading, refusing, loading, saving, fetching.
 
+mod adapters;
 mod config;
 mod files;
 #[cfg(feature = "hub")]

@@ -9,7 +9,7 @@ use burn::tensor::{DType, Tensor, backend::Backend};
 use burn_flex::{Flex, FlexDevice};
 use paligemma_checkpoint::PaliGemmaConfig;
 use paligemma_gemma::Gemma;
-use paligemma_nn::{NnBackend, Pack, PackedFormat, Projection};
+use paligemma_nn::{NnBackend, Projection, Projections, Walk};
 use paligemma_siglip::Siglip;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
@@ -83,14 +83,15 @@ impl<B: NnBackend> Whole<B> {
     }
 }
 
-impl<B: NnBackend> Pack<B> for Whole<B> {
-    fn packed(self, format: PackedFormat) -> Self {
+impl<B: NnBackend> Projections<B> for Whole<B> {
+    fn map_projections(self, walk: &mut Walk<'_, B>) -> Self {
+        let linear = self.multi_modal_projector.linear;
         Self {
-            vision_tower: self.vision_tower.packed(format),
+            vision_tower: walk.part("vision_tower", self.vision_tower),
             multi_modal_projector: Projector {
-                linear: self.multi_modal_projector.linear.packed(format),
+                linear: walk.part("multi_modal_projector.linear", linear),
             },
-            language_model: self.language_model.packed(format),
+            language_model: walk.part("language_model", self.language_model),
         }
     }
 }

@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use paligemma::{DeviceSpec, DeviceWork, Error as ModelError, Model, NnBackend, PackedFormat};
+use paligemma::{
+    DeviceSpec, DeviceWork, Error as ModelError, Model, NnBackend, PackedFormat, Place,
+};
 use paligemma_checkpoint::{Checkpoint, PaliGemmaConfig, Progress, convert};
 
 use crate::args::Threads;
 use crate::bar::Bar;
 use crate::error::Error;
-use crate::model::{ModelName, Place};
+use crate::model::ModelName;
 
 /// A model to convert.
 #[derive(Args, Debug)]
@@ -31,6 +33,9 @@ impl Convert {
     pub(crate) fn run(self) -> Result<(), Error> {
         self.threads.start()?;
         let place = self.model.locate()?;
+        if let Some(adapter) = place.adapter() {
+            return Err(Error::Unmerged { folder: adapter.folder().to_owned() });
+        }
         let config = place.config().map_err(ModelError::from)?;
         place.tokenizer(&config).map_err(ModelError::from)?;
         let checkpoint = place.checkpoint().map_err(ModelError::from)?;

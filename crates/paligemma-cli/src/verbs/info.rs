@@ -5,7 +5,9 @@ use std::fmt::Display;
 use std::path::PathBuf;
 
 use clap::Args;
-use paligemma::{DeviceSpec, DeviceWork, Error as ModelError, Model, NnBackend, PaliGemma, pocket};
+use paligemma::{
+    DeviceSpec, DeviceWork, Error as ModelError, Model, NnBackend, PaliGemma, Place, pocket,
+};
 use paligemma_checkpoint::{
     Checkpoint, Ignored, LoadError, LoadReport, PaliGemmaConfig, check_module, parameter_shapes,
 };
@@ -13,7 +15,7 @@ use paligemma_processor::Tokenizer;
 
 use crate::args::JsonArgs;
 use crate::error::Error;
-use crate::model::{ModelName, Place};
+use crate::model::ModelName;
 use crate::{output, wire};
 
 /// What is known of a model; what could not be read is in `problems`.
@@ -83,13 +85,7 @@ impl DeviceWork for Fit<'_> {
 
 impl Info {
     fn of(place: &Place) -> Self {
-        let mut info = Self {
-            model: match place {
-                Place::Embedded => "embedded".to_owned(),
-                Place::Folder(folder) => folder.display().to_string(),
-            },
-            ..Self::default()
-        };
+        let mut info = Self { model: place.to_string(), ..Self::default() };
         info.config = info.keep(place.config());
         if let Some(config) = info.config.clone() {
             info.tokenizer = info.keep(place.tokenizer(&config));

@@ -7,6 +7,7 @@ mod convert;
 mod detect;
 mod devices;
 mod embed;
+mod export;
 mod import;
 mod info;
 mod matching;
@@ -61,6 +62,8 @@ pub(crate) enum Verb {
     Presets(presets::Presets),
     /// Write a model in a smaller format that a CPU computes with, and that opens at once
     Convert(convert::Convert),
+    /// Write a model in the published form, an adapter added to its weights, or an adapter alone
+    Export(export::Export),
     /// Say what a model is: configuration, tensors, size, tokenizer, and what is wrong with it
     Info(info::InfoVerb),
     /// Say what this build can run on, on this machine
@@ -89,6 +92,7 @@ impl Verb {
             Self::Import(verb) => verb.run(),
             Self::Presets(verb) => verb.run(),
             Self::Convert(verb) => verb.run(),
+            Self::Export(verb) => verb.run(),
             Self::Info(verb) => verb.run(),
             Self::Devices(verb) => verb.run(),
         }

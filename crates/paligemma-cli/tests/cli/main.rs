@@ -1,5 +1,6 @@
 //! The built program, run as a user runs it.
 
+mod adapters;
 mod answers;
 mod bad_input;
 mod batch;

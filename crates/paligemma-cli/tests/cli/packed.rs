@@ -114,7 +114,7 @@ fn a_packed_model_is_used_as_what_it_is() {
         refuses(&words, &["ndarray does not compute in int8", "--device flex"]);
     }
     let words = ["convert", "--model", out, "--dtype", "int4", "--out", &desk.name("other")];
-    refuses(&words, &["packed as int8 already", "convert the original"]);
+    refuses(&words, &["packed as int8 already", "use the original"]);
     let file = Path::new(out).join("model.safetensors");
     let change = |from: &str, to: &str| {
         assert_eq!(from.len(), to.len());

@@ -25,6 +25,19 @@ pub(crate) fn linear<B: Backend>(
     primitive(cast(output, dtype))
 }
 
+/// See [`crate::NnBackend::packed_linear_backward`].
+pub(crate) fn linear_backward<B: Backend>(
+    packed: IntTensor<B>,
+    layout: PackedLayout,
+    grad: FloatTensor<B>,
+) -> FloatTensor<B> {
+    let (grad, dtype) = upcast::<B, 2>(grad);
+    let packed = Tensor::<B, 1, Int>::from_primitive(packed).into_data();
+    let weight = unpack(&packed.bytes, layout, 0..layout.outputs);
+    let weight = Tensor::<B, 2>::from_data(weight, (&grad.device(), DType::F32));
+    primitive(cast(grad.matmul(weight), dtype))
+}
+
 /// See [`crate::NnBackend::packed_rows`].
 pub(crate) fn rows<B: Backend>(
     packed: IntTensor<B>,

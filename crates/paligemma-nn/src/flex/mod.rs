@@ -128,6 +128,10 @@ impl NnBackend for Flex {
         packed::linear(x, &packed, layout, bias, activation)
     }
 
+    fn packed_linear_backward(packed: IntTensor<Self>, layout: PackedLayout, grad: Float) -> Float {
+        packed::linear_backward(&packed, layout, grad)
+    }
+
     fn packed_rows(packed: IntTensor<Self>, layout: PackedLayout, ids: IntTensor<Self>) -> Float {
         packed::rows(&packed, layout, ids)
     }

@@ -27,6 +27,12 @@ pub(super) fn linear(
     output(values, Shape::from([rows, layout.outputs]), dtype)
 }
 
+pub(super) fn linear_backward(packed: &FlexTensor, layout: PackedLayout, grad: Float) -> Float {
+    let (rows, dtype) = (grad.layout().shape()[0], grad.dtype());
+    let values = layout.linear_backward(bytes(packed), Values::new(grad).get());
+    output(values, Shape::from([rows, layout.inputs]), dtype)
+}
+
 pub(super) fn rows(packed: &FlexTensor, layout: PackedLayout, ids: FlexTensor) -> Float {
     let ids: TensorData = ids.into_data();
     FlexTensor::from_data(unpack(bytes(packed), layout, indices(&ids)))

@@ -1,0 +1,80 @@
+//! Adapters of low rank: which matrices get one, and what it is made of.
+
+use burn::tensor::backend::AutodiffBackend;
+use paligemma::Model;
+use paligemma_checkpoint::{AdapterConfig, TABLE};
+use paligemma_nn::{Adapter, NnBackend, Projections};
+
+use crate::groups::{Names, SelectionError, published};
+
+/// The matrices of the decoder's layers. Named with the decoder, because the vision tower has
+/// matrices that are called `q_proj` too.
+const DECODER: [&str; 7] =
+    ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+
+/// Adapters to train (LoRA; over packed matrices, `QLoRA`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lora {
+    /// The rank of their factors.
+    pub rank: usize,
+    /// What the product of the factors is worth, times the rank.
+    pub alpha: f64,
+    /// The part of their input's numbers that is left out.
+    pub dropout: f64,
+    /// The matrices that get one, by the names of published files, less `.weight`.
+    pub targets: Names,
+}
+
+impl Lora {
+    /// Adapters on the matrices of the decoder's layers, worth twice the product of their factors,
+    /// without dropout.
+    pub fn new(rank: usize) -> Self {
+        let targets = Names::new(DECODER.map(|name| format!("language_model.*.{name}")));
+        Self { rank, alpha: 2.0 * rank as f64, dropout: 0.0, targets }
+    }
+
+    /// What PEFT's files say of them, for the model `base`: a folder or a hub id.
+    pub fn config(&self, base: &str) -> AdapterConfig {
+        let Self { rank, alpha, dropout, .. } = *self;
+        AdapterConfig { base: base.to_owned(), rank, alpha, dropout }
+    }
+
+    fn check(&self) -> Result<(), SelectionError> {
+        let refused =
+            |what, value, expected| Err(SelectionError::Adapter { what, value, expected });
+        if self.rank == 0 {
+            return refused("rank", 0.0, "at least 1");
+        }
+        if !(self.alpha.is_finite() && self.alpha > 0.0) {
+            return refused("alpha", self.alpha, "above 0");
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return refused("dropout", self.dropout, "at least 0 and below 1");
+        }
+        Ok(())
+    }
+
+    /// The model with new adapters, where it has none yet.
+    pub(crate) fn add<B: AutodiffBackend + NnBackend>(
+        &self,
+        model: Model<B>,
+    ) -> Result<Model<B>, SelectionError> {
+        self.check()?;
+        let mut names = Vec::new();
+        let model = model.each_projection(|path, projection| {
+            names.extend((path != TABLE).then(|| published(path)));
+            projection
+        });
+        let mut targets = self.targets.of(&names)?.into_iter();
+        let scale = self.alpha / self.rank as f64;
+        Ok(model.each_projection(|path, projection| {
+            let target = path != TABLE && targets.next().unwrap_or_default();
+            if !target || projection.adapter().is_some() {
+                return projection;
+            }
+            let device = projection.device();
+            let (shape, dropout) = (projection.dims(), self.dropout);
+            projection.with_adapter(Adapter::fresh(shape, self.rank, scale, dropout, &device))
+        }))
+    }
+}

@@ -1,0 +1,177 @@
+//! `Place`: where a model's files are, by the name that a user gives it.
+
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use paligemma_checkpoint::{
+    ADAPTER_CONFIG, AdapterError, AdapterFile, Checkpoint, ConfigError, PaliGemmaConfig,
+    SourceError, other_files,
+};
+use paligemma_processor::{Tokenizer, TokenizerError};
+
+use crate::{DeviceSpec, Error, MaskModel, pocket};
+
+/// The name of the embedded model, which no folder needs to have.
+pub const EMBEDDED: &str = "embedded";
+/// The file of a run's folder that names the newest of the folders in it.
+const LATEST: &str = "latest";
+
+/// Where a model's files are.
+#[derive(Debug)]
+pub enum Place {
+    /// In this program.
+    Embedded,
+    /// In a folder.
+    Folder(PathBuf),
+    /// In the place of a base, with an adapter added.
+    Adapted {
+        /// The model that is added to, which has no adapter itself.
+        base: Box<Place>,
+        /// What is added.
+        adapter: AdapterFile,
+    },
+}
+
+impl Place {
+    /// Finds the model `name`: [`EMBEDDED`]; a folder with a checkpoint; a folder with an adapter
+    /// of PEFT, whose base is the model `base` or the one that the adapter names; or the folder of
+    /// a run, where the file `latest` names a folder of either kind.
+    ///
+    /// `fetch` gives the folder of what is none of these, such as a hub id.
+    ///
+    /// # Errors
+    /// If there is no such model, the adapter or its base cannot be used, or there is a `base` and
+    /// no adapter.
+    pub fn locate(
+        name: &str,
+        base: Option<&str>,
+        fetch: &mut dyn FnMut(&str) -> Result<PathBuf, Error>,
+    ) -> Result<Self, Error> {
+        let folder = match name {
+            EMBEDDED => None,
+            name if Path::new(name).is_dir() => Some(followed(name.into())?),
+            name => Some(fetch(name)?),
+        };
+        let adapter = match folder {
+            Some(folder) if folder.join(ADAPTER_CONFIG).is_file() => AdapterFile::open(folder)?,
+            other if base.is_none() => return Ok(other.map_or(Self::Embedded, Self::Folder)),
+            _ => return Err(Error::NoAdapter { model: name.to_owned() }),
+        };
+        let asked = base.unwrap_or(&adapter.config().base);
+        let without = |cause: String| Error::AdapterBase {
+            adapter: adapter.folder().to_owned(),
+            base: asked.to_owned(),
+            cause,
+        };
+        match Self::locate(asked, None, fetch) {
+            Ok(Self::Adapted { .. }) => Err(without("it is an adapter itself".to_owned())),
+            Ok(base) => Ok(Self::Adapted { base: Box::new(base), adapter }),
+            Err(error) => Err(without(error.to_string())),
+        }
+    }
+
+    /// The adapter, if there is one.
+    pub fn adapter(&self) -> Option<&AdapterFile> {
+        match self {
+            Self::Adapted { adapter, .. } => Some(adapter),
+            Self::Embedded | Self::Folder(_) => None,
+        }
+    }
+
+    /// The model's configuration.
+    ///
+    /// # Errors
+    /// If it cannot be read or used.
+    pub fn config(&self) -> Result<PaliGemmaConfig, ConfigError> {
+        match self {
+            Self::Embedded => PaliGemmaConfig::from_json(pocket::CONFIG),
+            Self::Folder(folder) => PaliGemmaConfig::open(folder),
+            Self::Adapted { base, .. } => base.config(),
+        }
+    }
+
+    /// The model's tokenizer.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is not one of PaliGemma.
+    pub fn tokenizer(&self, config: &PaliGemmaConfig) -> Result<Tokenizer, TokenizerError> {
+        let image = config.image_token_index;
+        match self {
+            Self::Embedded => Tokenizer::from_bytes(pocket::TOKENIZER, image),
+            Self::Folder(folder) => Tokenizer::from_file(&folder.join("tokenizer.json"), image),
+            Self::Adapted { base, .. } => base.tokenizer(config),
+        }
+    }
+
+    /// The weights of the model or of the adapter's base, left in their files.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn checkpoint(&self) -> Result<Checkpoint, SourceError> {
+        match self {
+            Self::Embedded => Checkpoint::from_static(pocket::WEIGHTS),
+            Self::Folder(folder) => Checkpoint::open(folder),
+            Self::Adapted { base, .. } => base.checkpoint(),
+        }
+    }
+
+    /// The model's mask VQ-VAE alone.
+    ///
+    /// # Errors
+    /// If there is none, or it cannot be used.
+    pub fn open_masks(&self, device: DeviceSpec) -> Result<MaskModel, Error> {
+        match self {
+            Self::Embedded => MaskModel::pocket(device),
+            Self::Folder(folder) => MaskModel::load(folder, device),
+            Self::Adapted { base, .. } => base.open_masks(device),
+        }
+    }
+
+    /// The files beside those weights.
+    ///
+    /// # Errors
+    /// If one cannot be read.
+    pub fn other_files(&self) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
+        match self {
+            Self::Embedded => Ok(vec![
+                ("config.json".to_owned(), pocket::CONFIG.as_bytes().to_vec()),
+                ("tokenizer.json".to_owned(), pocket::TOKENIZER.to_vec()),
+                ("masks.safetensors".to_owned(), pocket::MASKS.to_vec()),
+            ]),
+            Self::Folder(folder) => other_files(folder),
+            Self::Adapted { base, .. } => base.other_files(),
+        }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Embedded => f.write_str(EMBEDDED),
+            Self::Folder(folder) => write!(f, "{}", folder.display()),
+            Self::Adapted { base, adapter } => {
+                write!(f, "{} with the adapter in {}", base, adapter.folder().display())
+            }
+        }
+    }
+}
+
+/// The folder that a run's folder names as its newest; another folder itself.
+fn followed(folder: PathBuf) -> Result<PathBuf, Error> {
+    let pointer = folder.join(LATEST);
+    if !pointer.is_file() {
+        return Ok(folder);
+    }
+    let unread = |source| AdapterError::Read { path: pointer.clone(), source };
+    let name = fs::read_to_string(&pointer).map_err(unread)?;
+    let name = Path::new(name.trim());
+    // A name with separators could lead to any folder of the machine.
+    let mut parts = name.components();
+    let plain = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
+    let newest = folder.join(name);
+    if plain && newest.is_dir() {
+        Ok(newest)
+    } else {
+        Err(Error::Latest { pointer, name: name.to_owned() })
+    }
+}
