@@ -19,6 +19,18 @@ pub const CONFIG: &str = include_str!("golden/tiny_pg1/published/config.json");
 /// The weights of the mask VQ-VAE, in an `.npz` archive as the published ones are.
 pub const MASK_WEIGHTS: &[u8] = include_bytes!("golden/masks/vae.npz");
 
+/// Weights of a mask VQ-VAE of the published size.
+pub const FULL_MASK_WEIGHTS: &[u8] = include_bytes!("golden/mask_vqvae/vae-random.npz");
+
+/// What keys of the mask VQ-VAE of the published size begin with.
+const FULL_MASKS: &str = "mask_vqvae.";
+
+/// Its values, whose names in the file have no case before them.
+static FULL_MASK_FILE: LazyLock<SafeTensors<'static>> = LazyLock::new(|| {
+    SafeTensors::deserialize(include_bytes!("golden/mask_vqvae/golden.safetensors"))
+        .expect("golden files are safetensors files")
+});
+
 /// Values and, in files of their own, gradients and masks; no key is in two of them.
 static FILES: LazyLock<[SafeTensors<'static>; 3]> = LazyLock::new(|| {
     let files: [&[u8]; 3] = [
@@ -46,7 +58,10 @@ pub fn checkpoint() -> Checkpoint {
 }
 
 fn view(key: &str) -> TensorView<'static> {
-    let found = FILES.iter().find_map(|file| file.tensor(key).ok());
+    let found = match key.strip_prefix(FULL_MASKS) {
+        Some(name) => FULL_MASK_FILE.tensor(name).ok(),
+        None => FILES.iter().find_map(|file| file.tensor(key).ok()),
+    };
     found.unwrap_or_else(|| panic!("the golden files have no `{key}`"))
 }
 

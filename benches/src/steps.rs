@@ -4,13 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use burn::module::AutodiffModule;
+use burn::module::Module;
 use burn::tensor::{FloatDType, Tensor, TensorData};
 use burn_autodiff::Autodiff;
 use burn_flex::{Flex, FlexDevice};
 use paligemma::Model;
 use paligemma_checkpoint::{Checkpoint, PaliGemmaConfig, load_module};
-use paligemma_train::{MixedOptimizer, OptimizerConfig, Row, Rows, suffix_loss};
+use paligemma_train::{Backward, Batch, MixedOptimizer, OptimizerConfig, Row, Rows};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -101,9 +101,17 @@ pub(crate) fn run(steps: u32, frozen: bool) -> Result {
     let data = TensorData::new(pixels(size), [PICTURES, 3, size, size]);
     let pictures = Tensor::<Flex, 4>::from_data(data, &FlexDevice);
     let rows = prompts().into_iter();
-    let rows = rows.map(|Prompt { picture, prefix, suffix }| Row { picture, prefix, suffix });
+    let rows = rows.map(|Prompt { picture, prefix, suffix }| Row {
+        pictures: vec![picture],
+        prefix,
+        suffix,
+    });
     let rows = Rows::new(rows.collect());
-    let rates = OptimizerConfig { adamw: RATE, muon: None };
+    let batch = Batch { pixels: pictures, rows, pad: config.pad_token_id };
+    let (tower, projector, decoder) = model.into_parts();
+    let tower = if frozen { tower.no_grad() } else { tower };
+    model = Model::from_parts(tower, projector, decoder);
+    let rates = OptimizerConfig { adamw: RATE, decay: 0.0, muon: None };
     let mut optimizer = MixedOptimizer::new(&model, rates);
 
     let mut losses = Vec::new();
@@ -112,15 +120,9 @@ pub(crate) fn run(steps: u32, frozen: bool) -> Result {
         if step == WARM_UP {
             start = Instant::now();
         }
-        let features = if frozen {
-            let seen = model.vision_tower().valid().forward(pictures.clone());
-            model.projector().forward(Tensor::from_inner(seen))
-        } else {
-            model.encode(Tensor::from_inner(pictures.clone()))
-        };
-        let loss = suffix_loss(&model, features, &rows, config.pad_token_id);
-        losses.push(f64::from(loss.clone().into_scalar()));
-        model = optimizer.step(model, loss.backward(), 1.0);
+        let (loss, gradients) = Backward::default().run(&model, &batch);
+        losses.push(loss);
+        model = optimizer.step(model, gradients, 1.0);
     }
     let step_s = start.elapsed().as_secs_f64() / f64::from(steps);
     let stepped = Stepped {
@@ -128,7 +130,7 @@ pub(crate) fn run(steps: u32, frozen: bool) -> Result {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         threads: rayon::current_num_threads(),
         step_s,
-        prompts_per_s: rows.rows().len() as f64 / step_s,
+        prompts_per_s: batch.rows.rows().len() as f64 / step_s,
         first_loss: losses[0],
         last_loss: losses[losses.len() - 1],
         peak_rss_bytes: peak_memory().unwrap_or(0),

@@ -22,10 +22,11 @@ const NO_FILES: &[&str] = &["hf-hub", "image", "safetensors", "serde_json", "tok
 
 /// The rooms of the house (docs/architecture.md), lowest first.
 const LAYERS: &[Layer] = &[
+    layer("paligemma-files", &[], &[]),
     layer("paligemma-packed", &[], NO_FILES),
     layer("paligemma-nn", &["paligemma-packed"], NO_FILES),
     layer("paligemma-processor", &[], &[]),
-    layer("paligemma-data", &["paligemma-processor"], &[]),
+    layer("paligemma-data", &["paligemma-files", "paligemma-processor"], &[]),
     layer("paligemma-metrics", &[], NO_FILES),
     layer("paligemma-overlay", &["paligemma-processor"], &[]),
     layer("paligemma-siglip", &["paligemma-nn"], NO_FILES),
@@ -34,6 +35,7 @@ const LAYERS: &[Layer] = &[
     layer(
         "paligemma-checkpoint",
         &[
+            "paligemma-files",
             "paligemma-gemma",
             "paligemma-mask",
             "paligemma-nn",
@@ -54,8 +56,20 @@ const LAYERS: &[Layer] = &[
         ],
         &[],
     ),
-    layer("paligemma-batch", &["paligemma", "paligemma-processor"], &[]),
-    layer("paligemma-train", &["paligemma", "paligemma-checkpoint", "paligemma-nn"], &[]),
+    layer(
+        "paligemma-train",
+        &[
+            "paligemma",
+            "paligemma-checkpoint",
+            "paligemma-data",
+            "paligemma-files",
+            "paligemma-gemma",
+            "paligemma-nn",
+            "paligemma-processor",
+        ],
+        &[],
+    ),
+    layer("paligemma-batch", &["paligemma", "paligemma-files", "paligemma-processor"], &[]),
     layer(
         "paligemma-pocket",
         &[
@@ -70,7 +84,7 @@ const LAYERS: &[Layer] = &[
         ],
         &[],
     ),
-    layer("paligemma-search", &["paligemma", "paligemma-processor"], &[]),
+    layer("paligemma-search", &["paligemma", "paligemma-files", "paligemma-processor"], &[]),
     layer(
         "paligemma-cli",
         &[
@@ -78,10 +92,12 @@ const LAYERS: &[Layer] = &[
             "paligemma-batch",
             "paligemma-checkpoint",
             "paligemma-data",
+            "paligemma-files",
             "paligemma-metrics",
             "paligemma-overlay",
             "paligemma-processor",
             "paligemma-search",
+            "paligemma-train",
         ],
         &[],
     ),
@@ -93,6 +109,7 @@ const LAYERS: &[Layer] = &[
 /// Packages that are plain data all the way down: no name in their tree begins so.
 const FREE_OF: &[(&str, &str)] = &[
     ("paligemma-data", "burn"),
+    ("paligemma-files", "burn"),
     ("paligemma-metrics", "burn"),
     ("paligemma-overlay", "burn"),
     ("paligemma-packed", "burn"),

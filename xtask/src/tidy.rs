@@ -10,8 +10,9 @@ use std::process::Command;
 
 use crate::workspace::{self, Result};
 
-/// The largest file that the repository takes.
-const LARGEST: u64 = 7 << 20;
+/// The largest file that the repository takes: the mask VQ-VAE of the published size, which a golden
+/// test needs whole, has 7.8 MiB.
+const LARGEST: u64 = 8 << 20;
 
 /// A rule broken at a line, or by the whole file where the line is 0.
 #[derive(Debug, PartialEq, Eq)]
@@ -138,7 +139,7 @@ mod tests {
         assert!(check(root.path(), &names).unwrap().is_empty());
         file.set_len(LARGEST + 1).unwrap();
         let found = check(root.path(), &names).unwrap();
-        assert_eq!(found, ["weights.safetensors: has 7340033 bytes, over 7 MiB"]);
+        assert_eq!(found, ["weights.safetensors: has 8388609 bytes, over 8 MiB"]);
     }
 
     #[test]

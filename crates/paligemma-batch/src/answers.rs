@@ -1,13 +1,15 @@
 //! What answers the rows: a model, several rows at a time.
 
 use paligemma::image::RgbImage;
-use paligemma::{Answer, Error, Options, PaliGemma, Request, Scene};
+use paligemma::{Answer, DetectedBox, DetectionOptions, Error, Options, PaliGemma, Request, Scene};
 
 /// A prompt about pictures that have been read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Question {
     /// The pictures, squashed to the square that the model sees.
     pub pictures: Vec<RgbImage>,
+    /// Width and height of each as it was read.
+    pub sizes: Vec<(u32, u32)>,
     /// The prompt.
     pub prompt: String,
 }
@@ -19,6 +21,9 @@ pub trait Answers {
 
     /// The answer to each question, whatever becomes of the others.
     fn answers(&self, questions: &[Question], options: Options) -> Vec<Result<Answer, Error>>;
+
+    /// The boxes that an answer about a picture of this size tells, in pixels; none in most answers.
+    fn boxes(&self, answer: &Answer, size: (u32, u32)) -> Vec<DetectedBox>;
 }
 
 impl Answers for PaliGemma {
@@ -39,6 +44,10 @@ impl Answers for PaliGemma {
         };
         let requests: Vec<Request> = scenes.into_iter().zip(questions).map(request).collect();
         answer_or_halve(self, &requests)
+    }
+
+    fn boxes(&self, answer: &Answer, size: (u32, u32)) -> Vec<DetectedBox> {
+        DetectionOptions::default().boxes(answer, self.tokenizer(), size)
     }
 }
 

@@ -1,14 +1,14 @@
 //! What is to be done, and how another run knows that it is the same.
 
 use std::fs;
-use std::io::{self, Write as _};
-use std::path::Path;
+use std::io;
+use std::path::{Path, absolute};
 
 use paligemma::{Options, Sampling};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{Row, whole};
+use crate::{Image, Row};
 
 /// Rows to answer, and by what.
 #[derive(Clone, Debug)]
@@ -74,27 +74,28 @@ impl Identity {
 
     /// Writes it whole or not at all.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
-        let mut file = whole::beside(path)?;
-        serde_json::to_writer_pretty(&mut file, self)?;
-        file.write_all(b"\n")?;
-        file.persist(path)?;
-        Ok(())
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        paligemma_files::write(path, &text)
     }
 }
 
-/// A digest of all that rows say. Lengths keep apart what would run together.
+/// A digest of all that rows say, and of where their pictures are: names may be of other files in
+/// another folder. Lengths keep apart what would run together.
 fn digest(rows: &[Row]) -> String {
     let mut hash = Sha256::new();
-    let mut put = |text: &str| {
+    let mut put = |text: &[u8]| {
         hash.update(text.len().to_le_bytes());
         hash.update(text);
     };
     for Row { id, images, prompt } in rows {
-        put(id);
-        put(prompt);
-        put(&images.len().to_string());
-        for image in images {
-            put(&image.name);
+        put(id.as_bytes());
+        put(prompt.as_bytes());
+        put(images.len().to_string().as_bytes());
+        for Image { name, path } in images {
+            put(name.as_bytes());
+            // Only of an empty path there is none.
+            put(absolute(path).unwrap_or_default().as_os_str().as_encoded_bytes());
         }
     }
     format!("{:x}", hash.finalize())

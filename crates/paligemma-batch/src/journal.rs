@@ -1,8 +1,13 @@
-//! The lines of results on disk: appended whole, and taken up where they end.
+//! The lines of results on disk: appended whole, taken up where they end, and put right where rows
+//! had no answer.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Seek as _, SeekFrom, Write as _};
+use std::mem;
 use std::path::{Path, PathBuf};
+
+use paligemma_files::WholeFile;
 
 use crate::wire::ResultRow;
 use crate::{BatchError, Row};
@@ -12,9 +17,15 @@ use crate::{BatchError, Row};
 pub(crate) struct Journal {
     path: PathBuf,
     file: File,
-    /// Rows with a result.
-    pub(crate) done: usize,
-    /// Those of them without an answer.
+    /// Files that newer ones have replaced. Their locks keep away those who opened them before that.
+    replaced: Vec<File>,
+    /// Rows with a line.
+    lines: usize,
+    /// Places of lines without an answer that are to be tried again.
+    retry: Vec<usize>,
+    /// The new results of those of them that were.
+    retried: BTreeMap<usize, ResultRow>,
+    /// Rows without an answer that will not be tried again.
     pub(crate) failed: usize,
 }
 
@@ -26,30 +37,32 @@ impl Journal {
     }
 
     /// The results that are there. A line that was cut off is taken away, and its row left to be
-    /// answered again.
+    /// answered again, as are rows that had no answer.
     pub(crate) fn open(path: &Path, rows: &[Row]) -> Result<Self, BatchError> {
         let file = OpenOptions::new().read(true).write(true).open(path);
         let mut journal = Self::locked(path, file)?;
         let mut reader = BufReader::new(&journal.file);
         let (mut line, mut whole) = (Vec::new(), 0);
-        let (mut done, mut failed) = (0, 0);
+        let (mut lines, mut retry) = (0, Vec::new());
         while reader.read_until(b'\n', &mut line).map_err(|source| write_error(path, source))? > 0 {
             if !line.ends_with(b"\n") {
                 break;
             }
             let result = serde_json::from_slice::<ResultRow>(&line).ok();
-            let damaged = || BatchError::Damaged { path: path.to_owned(), line: done + 1 };
-            let row = rows.get(done).ok_or_else(damaged)?;
+            let damaged = || BatchError::Damaged { path: path.to_owned(), line: lines + 1 };
+            let row = rows.get(lines).ok_or_else(damaged)?;
             let result = result.filter(|result| result.id == row.id).ok_or_else(damaged)?;
-            done += 1;
-            failed += usize::from(result.error.is_some());
+            if result.error.is_some() {
+                retry.push(lines);
+            }
+            lines += 1;
             whole += line.len() as u64;
             line.clear();
         }
         let end = journal.file.set_len(whole);
         end.and_then(|()| journal.file.seek(SeekFrom::Start(whole)))
             .map_err(|source| write_error(path, source))?;
-        (journal.done, journal.failed) = (done, failed);
+        (journal.lines, journal.retry) = (lines, retry);
         Ok(journal)
     }
 
@@ -59,20 +72,75 @@ impl Journal {
         if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
             return Err(BatchError::Locked { path: path.to_owned() });
         }
-        Ok(Self { path: path.to_owned(), file, done: 0, failed: 0 })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            replaced: Vec::new(),
+            lines: 0,
+            retry: Vec::new(),
+            retried: BTreeMap::new(),
+            failed: 0,
+        })
     }
 
-    /// Adds the results of the next rows, in one piece.
-    pub(crate) fn append(&mut self, results: &[ResultRow]) -> Result<(), BatchError> {
-        let mut lines = Vec::new();
-        for result in results {
-            serde_json::to_writer(&mut lines, result)
-                .map_err(|error| write_error(&self.path, error.into()))?;
-            lines.push(b'\n');
+    /// The places of the rows to be answered: those that had no answer, then those without a line.
+    pub(crate) fn open_places(&self, rows: usize) -> Vec<usize> {
+        self.retry.iter().copied().chain(self.lines..rows).collect()
+    }
+
+    /// Rows that are done with.
+    pub(crate) fn done(&self) -> usize {
+        self.lines - self.retry.len() + self.retried.len()
+    }
+
+    /// Takes the results of the next of these places, in their order, and writes those without a
+    /// line in one piece. Lines are put right when all of them were tried again.
+    pub(crate) fn put(
+        &mut self,
+        results: impl IntoIterator<Item = (usize, ResultRow)>,
+    ) -> Result<(), BatchError> {
+        let (mut text, mut lines) = (Vec::new(), 0);
+        for (place, result) in results {
+            self.failed += usize::from(result.error.is_some());
+            if place < self.lines {
+                self.retried.insert(place, result);
+            } else {
+                self.line(&mut text, &result)?;
+                lines += 1;
+            }
         }
-        self.file.write_all(&lines).map_err(|source| write_error(&self.path, source))?;
-        self.done += results.len();
-        self.failed += results.iter().filter(|result| result.error.is_some()).count();
+        if self.retried.len() == self.retry.len() {
+            self.settle()?;
+        }
+        self.file.write_all(&text).map_err(|source| write_error(&self.path, source))?;
+        self.lines += lines;
+        Ok(())
+    }
+
+    /// Puts the lines right that have been tried again: a new file takes the place of the old one.
+    pub(crate) fn settle(&mut self) -> Result<(), BatchError> {
+        if self.retried.is_empty() {
+            return Ok(());
+        }
+        let failed = |source| write_error(&self.path, source);
+        let file = WholeFile::at(&self.path).map_err(failed)?;
+        // Nobody else knows this file yet.
+        file.as_file().try_lock().ok();
+        let mut writer = BufWriter::new(file);
+        for (place, line) in self.read()?.enumerate() {
+            let mut text = line.map_err(failed)?.into_bytes();
+            text.push(b'\n');
+            if let Some(result) = self.retried.get(&place) {
+                text.clear();
+                self.line(&mut text, result)?;
+            }
+            writer.write_all(&text).map_err(failed)?;
+        }
+        let file = writer.into_inner().map_err(|error| failed(error.into_error()))?;
+        let file = file.appear().map_err(failed)?;
+        self.replaced.push(mem::replace(&mut self.file, file));
+        let retried = mem::take(&mut self.retried);
+        self.retry.retain(|place| !retried.contains_key(place));
         Ok(())
     }
 
@@ -81,14 +149,27 @@ impl Journal {
         &self,
     ) -> Result<impl Iterator<Item = Result<ResultRow, BatchError>>, BatchError> {
         let path = self.path.clone();
-        // Not a file opened anew: on some systems the lock keeps others from reading, too.
-        let mut file = self.file.try_clone().map_err(|source| write_error(&path, source))?;
-        file.seek(SeekFrom::Start(0)).map_err(|source| write_error(&path, source))?;
-        let lines = BufReader::new(file).lines();
-        Ok(lines.map(move |line| {
+        Ok(self.read()?.map(move |line| {
             let row = line.and_then(|line| Ok(serde_json::from_str(&line)?));
             row.map_err(|source| write_error(&path, source))
         }))
+    }
+
+    fn read(&self) -> Result<impl Iterator<Item = io::Result<String>>, BatchError> {
+        // Not a file opened anew: on some systems the lock keeps others from reading, too.
+        let start = self.file.try_clone().and_then(|mut file| {
+            file.seek(SeekFrom::Start(0))?;
+            Ok(file)
+        });
+        let file = start.map_err(|source| write_error(&self.path, source))?;
+        Ok(BufReader::new(file).lines())
+    }
+
+    fn line(&self, text: &mut Vec<u8>, result: &ResultRow) -> Result<(), BatchError> {
+        serde_json::to_writer(&mut *text, result)
+            .map_err(|error| write_error(&self.path, error.into()))?;
+        text.push(b'\n');
+        Ok(())
     }
 }
 

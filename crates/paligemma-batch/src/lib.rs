@@ -2,8 +2,9 @@
 //!
 //! [`rows`] reads what is to be answered from a folder, a pattern or a JSONL file, [`Output`] begins
 //! or takes up a file of results, and [`run`] fills it. The file is JSON lines, one per row and in
-//! the order of the rows; if its name ends in `.parquet`, a table is made of them at the end.
-//! [`answer_rows`] is the same without a file.
+//! the order of the rows; if its name ends in `.parquet`, a table is made of them at the end. Rows
+//! that had no answer are tried again when results are taken up. [`answer_rows`] is the same without
+//! a file.
 //!
 //! ```no_run
 //! use std::ops::ControlFlow;
@@ -32,8 +33,6 @@ mod rows;
 mod run;
 mod shard;
 mod table;
-
-mod whole;
 mod wire;
 
 pub use answers::{Answers, Question};

@@ -16,7 +16,7 @@ const READERS: usize = 4;
 pub(crate) type Batch = Vec<Result<Question, Error>>;
 
 /// Sends batch after batch, until nobody takes them.
-pub(crate) fn ahead(rows: &[Row], size: usize, side: usize, batches: &SyncSender<Batch>) {
+pub(crate) fn ahead(rows: &[&Row], size: usize, side: usize, batches: &SyncSender<Batch>) {
     for batch in rows.chunks(size) {
         if batches.send(read(batch, side)).is_err() {
             return;
@@ -24,8 +24,8 @@ pub(crate) fn ahead(rows: &[Row], size: usize, side: usize, batches: &SyncSender
     }
 }
 
-fn read(rows: &[Row], side: usize) -> Batch {
-    let question = |row: &Row| question(row, side);
+fn read(rows: &[&Row], side: usize) -> Batch {
+    let question = |row: &&Row| question(row, side);
     let part = rows.len().div_ceil(READERS).max(1);
     thread::scope(|scope| {
         let readers: Vec<_> = rows
@@ -41,7 +41,11 @@ fn read(rows: &[Row], side: usize) -> Batch {
 
 /// Pictures are squashed at once: of those that wait only the model's few pixels are held.
 fn question(row: &Row, side: usize) -> Result<Question, Error> {
-    let picture = |path| open_picture(path).map(|picture| resize(&picture, side));
-    let pictures: Result<Vec<_>, _> = row.images.iter().map(|image| picture(&image.path)).collect();
-    Ok(Question { pictures: pictures?, prompt: row.prompt.clone() })
+    let mut question = Question { prompt: row.prompt.clone(), ..Question::default() };
+    for image in &row.images {
+        let picture = open_picture(&image.path)?;
+        question.sizes.push(picture.dimensions());
+        question.pictures.push(resize(&picture, side));
+    }
+    Ok(question)
 }

@@ -4,9 +4,8 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use paligemma_processor::is_picture_name;
+use paligemma_processor::{pictures_below, sort_naturally};
 use serde::Deserialize;
-use walkdir::{DirEntry, WalkDir};
 
 use crate::RowsError;
 
@@ -47,8 +46,12 @@ struct Found {
 /// * else a pattern such as `photos/**/*.jpg`: every file that matches, in natural order. A row's id
 ///   is its path.
 ///
+/// What is found but cannot be read, a link that leads nowhere or a folder within, is a row as well:
+/// its result will say why.
+///
 /// # Errors
-/// If something cannot be read, there is no row, a row has no prompt, or two have the same id.
+/// If the folder itself or the file of rows cannot be read, there is no row, a row has no prompt, or
+/// two have the same id.
 pub fn rows(source: &str, prompt: Option<&str>) -> Result<Vec<Row>, RowsError> {
     let path = Path::new(source);
     let found = if path.is_dir() {
@@ -75,19 +78,11 @@ pub fn rows(source: &str, prompt: Option<&str>) -> Result<Vec<Row>, RowsError> {
 }
 
 fn in_folder(folder: &Path) -> Result<Vec<Found>, RowsError> {
-    let hidden = |entry: &DirEntry| entry.file_name().as_encoded_bytes().starts_with(b".");
-    let walk = WalkDir::new(folder).follow_links(true).into_iter();
-    let mut files = Vec::new();
-    for entry in walk.filter_entry(|entry| entry.depth() == 0 || !hidden(entry)) {
-        let entry = entry.map_err(|error| RowsError::Read {
-            path: error.path().unwrap_or(folder).to_owned(),
-            source: error.into(),
-        })?;
-        if entry.file_type().is_file() && is_picture_name(entry.path()) {
-            files.push(entry.into_path());
-        }
-    }
-    sort(&mut files);
+    let found = pictures_below(folder)
+        .map_err(|source| RowsError::Read { path: folder.to_owned(), source })?;
+    let mut files = found.pictures;
+    files.extend(found.unreadable.into_iter().map(|(path, _)| path));
+    sort_naturally(&mut files);
     let id = |path: &Path| text(path.strip_prefix(folder).unwrap_or(path));
     Ok(files.into_iter().map(|path| single(id(&path), path)).collect())
 }
@@ -95,23 +90,12 @@ fn in_folder(folder: &Path) -> Result<Vec<Found>, RowsError> {
 fn by_pattern(pattern: &str) -> Result<Vec<Found>, RowsError> {
     let paths = glob::glob(pattern)
         .map_err(|source| RowsError::Pattern { pattern: pattern.to_owned(), source })?;
-    let mut files = Vec::new();
-    for path in paths {
-        let path = path.map_err(|error| RowsError::Read {
-            path: error.path().to_owned(),
-            source: error.into(),
-        })?;
-        if path.is_file() {
-            files.push(path);
-        }
-    }
-    sort(&mut files);
+    let mut files: Vec<PathBuf> =
+        paths.map(|path| path.unwrap_or_else(|error| error.path().to_owned())).collect();
+    // A folder that matches is no picture, but one that cannot be listed may hold some.
+    files.retain(|path| !path.is_dir() || path.read_dir().is_err());
+    sort_naturally(&mut files);
     Ok(files.into_iter().map(|path| single(text(&path), path)).collect())
-}
-
-fn sort(files: &mut [PathBuf]) {
-    // Names that differ only in leading zeros are equal in the natural order.
-    files.sort_by(|a, b| alphanumeric_sort::compare_path(a, b).then_with(|| a.cmp(b)));
 }
 
 fn single(id: String, path: PathBuf) -> Found {

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use paligemma::image::{Rgb, RgbImage};
-use paligemma::{Answer, Error, FinishReason, Options, Usage};
+use paligemma::{Answer, DetectedBox, Error, FinishReason, Options, Usage};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -49,6 +49,16 @@ impl Answers for Fake {
         };
         questions.iter().map(answer).collect()
     }
+
+    /// A dark picture is a thing from its middle on.
+    fn boxes(&self, answer: &Answer, (width, height): (u32, u32)) -> Vec<DetectedBox> {
+        if answer.token_ids != [10] {
+            return Vec::new();
+        }
+        let [x1, y1] = [width, height].map(|side| side as f32);
+        let label = "night".to_owned();
+        vec![DetectedBox { label, x0: x1 / 2.0, y0: y1 / 2.0, x1, y1, confidence: 0.25 }]
+    }
 }
 
 /// A folder with pictures in shades of grey, and files of rows.
@@ -58,7 +68,7 @@ impl Desk {
     fn new() -> Self {
         let desk = Self(TempDir::new().unwrap());
         for shade in [10u8, 20, 30, 40] {
-            let picture = RgbImage::from_pixel(2, 2, Rgb([shade; 3]));
+            let picture = RgbImage::from_pixel(6, 4, Rgb([shade; 3]));
             picture.save(desk.path(&format!("{shade}.png"))).unwrap();
         }
         fs::write(desk.path("bad.png"), "no picture").unwrap();
@@ -121,6 +131,14 @@ fn results_are_in_order_and_bad_rows_say_why() {
         json!({"id": "3", "images": ["20.png", "30.png"], "prompt": "compare",
                "text": "compare é \"[20, 30]\"\n", "token_ids": [20, 30], "finish_reason": "stop"})
     );
+    assert_eq!(
+        results[0],
+        json!({"id": "1", "image": "10.png", "width": 6, "height": 4, "prompt": "say",
+               "text": "say é \"[10]\"\n", "token_ids": [10], "finish_reason": "stop",
+               "boxes": [{"label": "night", "x0": 3.0, "y0": 2.0, "x1": 6.0, "y1": 4.0,
+                          "confidence": 0.25}]})
+    );
+    assert!(results[4].get("boxes").is_none() && results[4]["width"] == 6);
     let error = |row: usize| results[row]["error"].as_str().unwrap();
     assert!(error(1).contains("bad.png") && error(1).contains("not a picture"));
     assert!(error(3).contains("the prompt has 9 tokens"));
@@ -183,11 +201,65 @@ fn a_job_that_breaks_off_is_gone_on_with() {
         let read = |name: &str| fs::read(desk.path(&format!("{name}.parquet{ending}"))).unwrap();
         assert!(read("out") == read("whole"), "{ending}");
     }
-    // All is done: nothing is answered again.
+    // All is done: only the row that was refused is tried again; two pictures still cannot be read.
     let fake = Fake::default();
     let output = Output::resume(&out, &job).unwrap();
     run(&fake, &job, &output, 1, |_| ControlFlow::Continue(())).unwrap();
-    assert!(fake.batches.borrow().is_empty());
+    assert_eq!(*fake.batches.borrow(), [1]);
+}
+
+#[test]
+fn rows_without_an_answer_are_tried_again_in_their_places() {
+    let desk = Desk::new();
+    let job = desk.job();
+    // What it would be if nothing had been wrong.
+    let mended = |desk: &Desk| {
+        for name in ["bad.png", "missing.png"] {
+            fs::copy(desk.path("40.png"), desk.path(name)).unwrap();
+        }
+    };
+    for batch in [1, 2, 3, 7] {
+        let desk = Desk::new();
+        let (job, whole, out) = (desk.job(), desk.path("whole.jsonl"), desk.path("out.jsonl"));
+        // Broken off after the second picture that is missing, before the last row.
+        let output = Output::create(&out).unwrap();
+        let stop = |at: usize| {
+            move |summary: Summary| {
+                if summary.done >= at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            }
+        };
+        run(&Fake::default(), &job, &output, batch, stop(6)).unwrap();
+        mended(&desk);
+        let mut told = Vec::new();
+        let output = Output::resume(&out, &job).unwrap();
+        let summary = run(&Fake::default(), &job, &output, batch, |summary| {
+            told.push(summary.done);
+            ControlFlow::Continue(())
+        });
+        assert_eq!(summary.unwrap(), Summary { rows: 7, done: 7, failed: 1 });
+        assert!(told.is_sorted() && told[0] <= 4, "{told:?}");
+        create(&whole, &job, batch).unwrap();
+        assert_eq!(lines(&out), lines(&whole));
+        assert_eq!(fs::read(&out).unwrap(), fs::read(&whole).unwrap());
+    }
+    // Broken off between them: what was tried is kept, the others are tried the next time.
+    let out = desk.path("out.jsonl");
+    create(&out, &job, 2).unwrap();
+    mended(&desk);
+    let output = Output::resume(&out, &job).unwrap();
+    let summary = run(&Fake::default(), &job, &output, 1, |summary| {
+        if summary.done == 5 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert_eq!(summary.unwrap(), Summary { rows: 7, done: 5, failed: 0 });
+    let errors = |path: &Path| {
+        let rows = lines(path).into_iter();
+        rows.map(|row| row.get("error").is_some()).collect::<Vec<_>>()
+    };
+    assert_eq!(errors(&out), [false, false, false, true, false, true, false]);
+    assert_eq!(resume(&out, &job, 2).unwrap(), Summary { rows: 7, done: 7, failed: 1 });
+    assert_eq!(errors(&out), [false, false, false, true, false, false, false]);
+    let mut left = fs::read_dir(desk.0.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(left.all(|name| !paligemma_files::is_unfinished(&name)));
 }
 
 #[test]
@@ -219,6 +291,9 @@ fn results_of_something_else_are_refused() {
     assert!(other(|job| job.options.seed = 1).contains("seed"));
     assert!(other(|job| job.options.num_beams = 4).contains("beams"));
     assert!(other(|job| job.rows[2].prompt.push('!')).contains("prompts"));
+    // The same name in another folder is another picture.
+    let elsewhere = |job: &mut Job| job.rows[0].images[0].path = "elsewhere/10.png".into();
+    assert!(other(elsewhere).contains("pictures"));
     assert!(other(|job| job.rows.swap(0, 1)).contains("rows"));
     assert!(other(|job| drop(job.rows.pop())).contains("--shard"));
     let whole = fs::read_to_string(&out).unwrap();
@@ -276,11 +351,21 @@ fn a_table_holds_what_the_lines_hold() {
             Value::Null => format!("[{}]", text("image")),
             _ => text("images"),
         };
-        let others = ["prompt", "text", "token_ids", "finish_reason", "error"].map(text);
-        assert_eq!(row[..], [vec![text("id"), images], others.to_vec()].concat());
+        let others = ["width", "height", "prompt", "text", "token_ids", "finish_reason"].map(text);
+        assert_eq!(row[..8], [vec![text("id"), images], others.to_vec()].concat());
+        assert_eq!(row[9], text("error"));
+        let boxes = line["boxes"].as_array().map(|boxes| {
+            let field = |found: &Value, name: &str| format!("{name}: {}", found[name]);
+            let names = ["label", "x0", "y0", "x1", "y1", "confidence"];
+            let fields = |found: &Value| names.map(|name| field(found, name)).join(", ");
+            let all: Vec<String> = boxes.iter().map(|b| format!("{{{}}}", fields(b))).collect();
+            format!("[{}]", all.join(", "))
+        });
+        assert_eq!(row[8], boxes.unwrap_or_else(|| "null".to_owned()));
     }
     // An empty list is not a missing one.
-    assert_eq!((table[4][4].as_str(), table[5][4].as_str()), ("[]", "null"));
+    assert_eq!((table[4][6].as_str(), table[5][6].as_str()), ("[]", "null"));
+    assert!(table[0][8].contains("night") && table[4][8] == "null");
 }
 
 #[test]
@@ -304,6 +389,24 @@ fn rows_come_from_folders_and_patterns() {
     assert!(matches!(listed("*.tiff"), Err(RowsError::Nothing { .. })));
     assert!(matches!(listed("[.png"), Err(RowsError::Pattern { .. })));
     assert!(matches!(listed("no.jsonl"), Err(RowsError::Read { .. })));
+}
+
+#[test]
+#[cfg(unix)]
+fn what_leads_nowhere_is_a_row_with_an_error() {
+    let desk = Desk::new();
+    std::os::unix::fs::symlink(desk.path("gone"), desk.path("15.png")).unwrap();
+    for (number, source) in [desk.path(""), desk.path("*.png")].into_iter().enumerate() {
+        let rows = rows(source.to_str().unwrap(), Some("say")).unwrap();
+        let job = Job { rows, model: "fake".to_owned(), options: Options::default() };
+        let out = desk.path(&format!("{number}.jsonl"));
+        // The link, and the picture that is none.
+        assert_eq!(create(&out, &job, 3).unwrap(), Summary { rows: 6, done: 6, failed: 2 });
+        let results = lines(&out);
+        assert!(results[1]["id"].as_str().unwrap().ends_with("15.png"));
+        assert!(results[1]["error"].as_str().unwrap().contains("cannot read the picture"));
+        assert_eq!(results[2]["text"], "say é \"[20]\"\n");
+    }
 }
 
 #[test]

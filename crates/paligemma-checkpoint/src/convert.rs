@@ -9,6 +9,7 @@ use std::path::Path;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Int, Tensor};
+use paligemma_files::is_unfinished;
 use paligemma_nn::{NnBackend, Projections};
 use paligemma_packed::PackedFormat;
 use safetensors::Dtype;
@@ -16,6 +17,7 @@ use safetensors::Dtype;
 use crate::checkpoint::Checkpoint;
 use crate::layout::LAYOUTS;
 use crate::load::{Progress, check_module};
+use crate::masks::MASK_FILES;
 use crate::names::ModulePath;
 use crate::packed::Packing;
 use crate::save::SaveError;
@@ -77,7 +79,7 @@ pub fn convert<B: NnBackend, M: Projections<B>>(
 }
 
 /// The files beside the weights of the checkpoint in `folder`: its configuration, its tokenizer,
-/// and whatever other JSON there is.
+/// whatever other JSON there is, and its mask VQ-VAE ([`MASK_FILES`]).
 ///
 /// # Errors
 ///
@@ -90,7 +92,8 @@ pub fn other_files(folder: &Path) -> Result<Vec<(String, Vec<u8>)>, SourceError>
         let path = entry.path();
         let Ok(name) = entry.file_name().into_string() else { continue };
         let is_json = path.extension().is_some_and(|extension| extension == "json");
-        if is_json && name != INDEX && path.is_file() {
+        let belongs = is_json && name != INDEX || MASK_FILES.contains(&&*name);
+        if belongs && path.is_file() {
             let contents = fs::read(&path).map_err(|source| SourceError::Read { path, source })?;
             files.push((name, contents));
         }
@@ -112,9 +115,8 @@ fn check_folder(folder: &Path, checkpoint: &Checkpoint) -> Result<(), SaveError>
         return Err(SaveError::OwnFolder { folder: folder.to_owned() });
     }
     // What an interrupted run leaves behind stands in nobody's way.
-    let is_left_over = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with(".tmp");
     let mut names = entries.flatten().map(|entry| entry.file_name());
-    if names.all(|name| is_left_over(&name)) || is_converted(folder) {
+    if names.all(|name| is_unfinished(&name)) || is_converted(folder) {
         return Ok(());
     }
     Err(SaveError::Occupied { folder: folder.to_owned() })

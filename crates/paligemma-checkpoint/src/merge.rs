@@ -132,7 +132,7 @@ pub(crate) fn check_new(folder: &Path) -> Result<(), SaveError> {
     };
     // What an interrupted run leaves behind stands in nobody's way.
     let mut names = entries.flatten().map(|entry| entry.file_name());
-    if names.all(|name| name.to_string_lossy().starts_with(".tmp")) {
+    if names.all(|name| paligemma_files::is_unfinished(&name)) {
         return Ok(());
     }
     Err(SaveError::NotNew { folder: folder.to_owned() })

@@ -6,9 +6,9 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use burn::tensor::Bytes;
+use paligemma_files::WholeFile;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
-use tempfile::{NamedTempFile, PersistError};
 
 use crate::merge::check_new;
 use crate::save::SaveError;
@@ -68,13 +68,14 @@ pub(crate) fn write_named(
 ) -> Result<(), SaveError> {
     let failed = |source| SaveError::Write { path: folder.to_owned(), source };
     std::fs::create_dir_all(folder).map_err(failed)?;
-    let weights = NamedTempFile::new_in(folder).map_err(failed)?;
-    write_weights(&weights, tensors, metadata, &folder.join(weights_name))?;
-    complete(&weights).map_err(failed)?;
+    let mut weights = WholeFile::at(folder.join(weights_name)).map_err(failed)?;
+    write_weights(&mut weights, tensors, metadata)?;
+    // What can fail for lack of room fails before anything appears.
+    weights.as_file().sync_all().map_err(failed)?;
     let mut files = write_all(folder, others)?;
     // Weights last: a folder is known by them.
-    files.push((weights, weights_name));
-    files.into_iter().try_for_each(|(file, name)| appear(file, &folder.join(name)))
+    files.push(weights);
+    files.into_iter().try_for_each(appear)
 }
 
 /// Copies files into the new `folder`: all of them appear when all are complete.
@@ -85,21 +86,17 @@ pub fn write_files(folder: &Path, files: &[(String, Vec<u8>)]) -> Result<(), Sav
     check_new(folder)?;
     let failed = |source| SaveError::Write { path: folder.to_owned(), source };
     std::fs::create_dir_all(folder).map_err(failed)?;
-    let written = write_all(folder, files)?;
-    written.into_iter().try_for_each(|(file, name)| appear(file, &folder.join(name)))
+    write_all(folder, files)?.into_iter().try_for_each(appear)
 }
 
 /// Files that are complete, but not yet under their names.
-fn write_all<'a>(
-    folder: &Path,
-    files: &'a [(String, Vec<u8>)],
-) -> Result<Vec<(NamedTempFile, &'a str)>, SaveError> {
+fn write_all(folder: &Path, files: &[(String, Vec<u8>)]) -> Result<Vec<WholeFile>, SaveError> {
     let failed = |source| SaveError::Write { path: folder.to_owned(), source };
-    let write = |(name, contents): &'a (String, Vec<u8>)| {
-        let file = NamedTempFile::new_in(folder)?;
-        file.as_file().write_all(contents)?;
-        complete(&file)?;
-        Ok((file, name.as_str()))
+    let write = |(name, contents): &(String, Vec<u8>)| {
+        let mut file = WholeFile::at(folder.join(name))?;
+        file.write_all(contents)?;
+        file.as_file().sync_all()?;
+        Ok(file)
     };
     files.iter().map(write).collect::<io::Result<_>>().map_err(failed)
 }
@@ -107,47 +104,25 @@ fn write_all<'a>(
 /// Writes a safetensors file of its own; it appears when it is complete.
 pub(crate) fn write_file(path: &Path, tensors: Vec<Pending<'_>>) -> Result<(), SaveError> {
     let failed = |source| SaveError::Write { path: path.to_owned(), source };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let file = NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(failed)?;
-    write_weights(&file, tensors, BTreeMap::new(), path)?;
-    complete(&file).map_err(failed)?;
-    appear(file, path)
+    let mut file = WholeFile::at(path).map_err(failed)?;
+    write_weights(&mut file, tensors, BTreeMap::new())?;
+    appear(file)
 }
 
-/// Makes sure that all of a file is on the disk.
-fn complete(file: &NamedTempFile) -> io::Result<()> {
-    share(file.as_file())?;
-    file.as_file().sync_all()
-}
-
-fn appear(file: NamedTempFile, path: &Path) -> Result<(), SaveError> {
-    let appeared = file.persist(path);
-    let failed =
-        |error: PersistError| SaveError::Write { path: path.to_owned(), source: error.error };
-    appeared.map(drop).map_err(failed)
-}
-
-/// Temporary files are private to their owner; a checkpoint is as readable as any other file.
-#[cfg(unix)]
-fn share(file: &std::fs::File) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn share(_file: &std::fs::File) -> io::Result<()> {
-    Ok(())
+fn appear(file: WholeFile) -> Result<(), SaveError> {
+    let path = file.path().to_owned();
+    file.appear().map(drop).map_err(|source| SaveError::Write { path, source })
 }
 
 fn write_weights(
-    file: &NamedTempFile,
+    file: &mut WholeFile,
     tensors: Vec<Pending<'_>>,
     metadata: BTreeMap<String, String>,
-    path: &Path,
 ) -> Result<(), SaveError> {
-    let failed = |source| SaveError::Write { path: path.to_owned(), source };
+    let path = file.path().to_owned();
+    let failed = |source| SaveError::Write { path: path.clone(), source };
     let header = header(&tensors, metadata)?;
-    let mut writer = BufWriter::new(file.as_file());
+    let mut writer = BufWriter::new(file);
     writer.write_all(&(header.len() as u64).to_le_bytes()).map_err(failed)?;
     writer.write_all(&header).map_err(failed)?;
     for tensor in tensors {

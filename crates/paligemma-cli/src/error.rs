@@ -252,6 +252,9 @@ pub(crate) enum Error {
     /// The threads cannot be started.
     #[error("cannot start the threads: {0}; ask for fewer with --threads")]
     Threads(rayon::ThreadPoolBuildError),
+    /// Some pictures could not be read, as was said of each when it was its turn.
+    #[error("some pictures could not be read")]
+    Reported,
     /// The standard output cannot be written.
     #[error("cannot write to the standard output: {0}")]
     Stdout(#[from] io::Error),

@@ -1,6 +1,8 @@
 //! Pictures as files, written as a whole or not at all.
 
-use std::io::{self, Cursor};
+use std::collections::HashSet;
+use std::fs;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use paligemma::image::{DynamicImage, ImageFormat};
@@ -48,20 +50,34 @@ impl OutFolder {
 
     /// Makes it, if it is not there.
     pub(crate) fn make(&self) -> Result<&Path, Error> {
-        let made = std::fs::create_dir_all(&self.path);
-        made.map_err(|source| Error::Write { path: self.path.clone(), source })?;
+        let failed = |source| Error::Write { path: self.path.clone(), source };
+        fs::create_dir_all(&self.path).map_err(failed)?;
         Ok(&self.path)
     }
 
-    /// Writes pictures as PNG, each by its name without an ending.
-    pub(crate) fn write<P: Into<DynamicImage>>(
+    /// Writes pictures as PNG, each by its name without an ending, and then takes away files with
+    /// names that are `stale` and not among those just written.
+    pub(crate) fn write(
         &self,
-        pictures: impl IntoIterator<Item = (String, P)>,
+        pictures: impl IntoIterator<Item = (String, DynamicImage)>,
+        stale: impl Fn(&str) -> bool,
     ) -> Result<(), Error> {
+        let failed = |source| Error::Write { path: self.path.clone(), source };
         let folder = self.make()?;
-        pictures.into_iter().try_for_each(|(name, picture)| {
-            write(&folder.join(name + ".png"), ImageFormat::Png, &picture.into())
-        })
+        let mut written = HashSet::new();
+        for (name, picture) in pictures {
+            let name = name + ".png";
+            write(&folder.join(&name), ImageFormat::Png, &picture)?;
+            written.insert(name);
+        }
+        for entry in fs::read_dir(folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            if name.to_str().is_some_and(|name| stale(name) && !written.contains(name)) {
+                fs::remove_file(entry.path()).map_err(failed)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -69,7 +85,7 @@ fn write(path: &Path, format: ImageFormat, picture: &DynamicImage) -> Result<(),
     let mut bytes = Cursor::new(Vec::new());
     let encoded = picture.write_to(&mut bytes, format);
     encoded.map_err(|source| Error::Encode { path: path.to_owned(), source })?;
-    let written = replace(path, bytes.get_ref());
+    let written = paligemma_files::write(path, bytes.get_ref());
     written.map_err(|source| Error::Write { path: path.to_owned(), source })
 }
 
@@ -80,16 +96,4 @@ pub(crate) fn check_folder(path: &Path) -> Result<(), Error> {
         return Err(Error::NoFolder { path: path.to_owned() });
     }
     Ok(())
-}
-
-/// Writes a file beside its place and moves it there.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let part = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
-    let done = std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, path));
-    if done.is_err() {
-        // The first error is the one to tell.
-        std::fs::remove_file(&part).ok();
-    }
-    done
 }

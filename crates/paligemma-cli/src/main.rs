@@ -28,7 +28,8 @@
 //!
 //! Every verb has a file in [`verbs`], with what is typed and what it does; [`args`] is what verbs
 //! share, and [`wire`] what `--json` prints. Whatever cannot be done is one line on the standard
-//! error (and one for each fault of data) and status 1, a command line that cannot be read is status 2.
+//! error and status 1 (of data a line for each fault; of several pictures one for each that cannot be
+//! read, and the others are answered), a command line that cannot be read is status 2.
 
 mod args;
 mod bar;
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads has read enough, as `head` does.
         Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
+        Err(error @ Error::Reported) => error.status(),
         Err(error) => {
             // Where the standard error is closed too, only the status is left to speak.
             writeln!(std::io::stderr(), "error: {}", error.line()).ok();

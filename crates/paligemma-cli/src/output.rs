@@ -19,6 +19,15 @@ pub(crate) fn json(value: &impl Serialize) -> Result<(), Error> {
     text(&format!("{line}\n"))
 }
 
+/// Prints rows below what their columns are called; nothing if there are none.
+pub(crate) fn table_of<const N: usize>(
+    head: [&str; N],
+    rows: impl Iterator<Item = [String; N]>,
+) -> Result<(), Error> {
+    let rows: Vec<[String; N]> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
+    if rows.len() > 1 { table(&rows) } else { Ok(()) }
+}
+
 /// Prints rows as columns of text, the last of them not padded.
 pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> Result<(), Error> {
     let mut lines = String::new();

@@ -9,7 +9,7 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
 use crate::error::Error;
-use crate::files::{check_folder, replace};
+use crate::files::check_folder;
 
 /// A file for vectors, whose format and folder are known to be good.
 #[derive(Debug)]
@@ -35,7 +35,8 @@ impl OutFile {
 
     /// Writes the vectors, all of one length, as a table with a row for each.
     pub(crate) fn write(&self, names: &[String], vectors: &[Vec<f32>]) -> Result<(), Error> {
-        let written = (self.encode)(names, vectors).and_then(|bytes| replace(&self.path, &bytes));
+        let written = (self.encode)(names, vectors)
+            .and_then(|bytes| paligemma_files::write(&self.path, &bytes));
         written.map_err(|source| Error::Write { path: self.path.clone(), source })
     }
 }

@@ -30,7 +30,6 @@ mod pictures;
 mod presets;
 mod seed;
 mod target;
-mod whole;
 
 pub use augment::{Augmentation, NoSuchAugmentation};
 pub use error::DataError;

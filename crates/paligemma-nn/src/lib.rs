@@ -19,8 +19,8 @@
 //! ```
 
 mod activation;
-mod adapter;
 mod adamw;
+mod adapter;
 mod attention;
 mod autodiff;
 mod backend;

@@ -6,10 +6,9 @@
 //! ```
 
 use paligemma::{Classify, DeviceSpec, Dtype, Error, PaliGemma, Scene as Seen};
-use paligemma_pocket::{Colour, Scene, Shape, Size, task};
+use paligemma_pocket::{Colour, FIRST_HELD_OUT_SEED, Scene, Shape, Size, task};
 
-/// Scenes of one thing, from the first seed that is for measuring.
-const FIRST: u64 = 1 << 40;
+/// Scenes of one thing.
 const SCENES: u64 = 100;
 
 /// Texts to choose from, the right one included.
@@ -29,7 +28,7 @@ fn main() -> Result<(), Error> {
         let seen = model.encode(&[scene.render()]);
         Case { seen, caption: task::caption(&scene).suffix, scene }
     };
-    let cases: Vec<Case> = (FIRST..FIRST + SCENES).map(case).collect();
+    let cases: Vec<Case> = (FIRST_HELD_OUT_SEED..FIRST_HELD_OUT_SEED + SCENES).map(case).collect();
     classification(&model, &cases)?;
     println!();
     matching(&model, &cases)
@@ -38,7 +37,7 @@ fn main() -> Result<(), Error> {
 /// What is asked of a case: the prompt, the labels and the right one of them.
 type Question = (&'static str, fn(&Case) -> (String, Vec<String>, String));
 
-const QUESTIONS: [Question; 4] = [
+const QUESTIONS: [Question; 7] = [
     ("`answer en what shape is the <colour> thing?`, 5 shapes", |case| {
         let thing = &case.scene.things[0];
         let prompt = format!("answer en what shape is the {} thing?", thing.colour.name());
@@ -54,11 +53,28 @@ const QUESTIONS: [Question; 4] = [
         let prompt = Classify::default().template;
         (prompt, shapes(), case.scene.things[0].shape.name().into())
     }),
+    ("`answer en what is this?`, 8 colours", |case| {
+        let colours = Colour::ALL.map(|colour| colour.name().to_owned());
+        let prompt = Classify::default().template;
+        (prompt, colours.to_vec(), case.scene.things[0].colour.name().into())
+    }),
+    ("`answer en what is this?`, 40 of both", |case| {
+        (Classify::default().template, kinds(), case.scene.things[0].label())
+    }),
+    ("`answer en what is there?` (never trained on), 40 of both", |case| {
+        ("answer en what is there?".into(), kinds(), case.scene.things[0].label())
+    }),
     ("`caption en`, 80 captions", |case| ("caption en".into(), captions(), case.caption.clone())),
 ];
 
 fn shapes() -> Vec<String> {
     Shape::ALL.map(|shape| shape.name().to_owned()).to_vec()
+}
+
+/// Every colour of every shape.
+fn kinds() -> Vec<String> {
+    let kinds = Colour::ALL.into_iter().flat_map(|c| Shape::ALL.map(|shape| (c, shape)));
+    kinds.map(|(colour, shape)| format!("{} {}", colour.name(), shape.name())).collect()
 }
 
 /// Every caption of one thing.

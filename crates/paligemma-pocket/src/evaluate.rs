@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use paligemma_processor::{Detection, SoftMask, parse_detections};
+use paligemma_processor::{Detection, SoftMask, iou, parse_detections};
 
 use crate::draw::MASK_SCALE;
 use crate::scene::{SIDE, Scene};
@@ -168,12 +168,9 @@ impl fmt::Display for Score {
     }
 }
 
-/// Area of the intersection over that of the union.
 fn overlap(a: &Detection, b: &Detection) -> f32 {
     let [a, b] = [a, b].map(|found| [found.x0, found.y0, found.x1, found.y1]);
-    let area = |c: [f32; 4]| (c[2] - c[0]).max(0.0) * (c[3] - c[1]).max(0.0);
-    let common = area([a[0].max(b[0]), a[1].max(b[1]), a[2].min(b[2]), a[3].min(b[3])]);
-    common / (area(a) + area(b) - common)
+    iou(a, b)
 }
 
 #[cfg(test)]

@@ -29,6 +29,6 @@ pub mod thing;
 pub mod vocabulary;
 
 pub use evaluate::Score;
-pub use scene::Scene;
+pub use scene::{FIRST_HELD_OUT_SEED, Scene};
 pub use task::{Example, Task};
 pub use thing::{Colour, Shape, Size, Thing};

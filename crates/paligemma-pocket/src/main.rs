@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use paligemma::Dtype;
-use paligemma_pocket::Scene;
+use paligemma_pocket::{FIRST_HELD_OUT_SEED, Scene};
 
 /// Trains and evaluates the embedded model.
 #[derive(Parser)]
@@ -39,8 +39,11 @@ enum Command {
     /// Draws a scene for people to look at.
     Picture {
         /// The seed of the scene.
-        #[arg(long)]
-        seed: u64,
+        #[arg(long, required_unless_present = "held_out")]
+        seed: Option<u64>,
+        /// Which of the scenes that were never trained on, from zero, instead of a seed.
+        #[arg(long, value_name = "N", conflicts_with = "seed")]
+        held_out: Option<u64>,
         /// How many things it shows.
         #[arg(long, default_value_t = 2)]
         things: usize,
@@ -70,10 +73,14 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Train { out, minutes } => train::run(&out, minutes * 60.0),
         Command::Export { run, out } => train::export(&run, &out),
-        Command::Picture { seed, things, scale, out } => Scene::generate(seed, things..=things)
-            .render_at(scale)
-            .save(&out)
-            .map_err(|error| format!("cannot write {}: {error}", out.display()).into()),
+        Command::Picture { seed, held_out, things, scale, out } => {
+            let held_out = held_out.map(|place| FIRST_HELD_OUT_SEED.wrapping_add(place));
+            // One of them is given.
+            let seed = seed.or(held_out).unwrap_or(FIRST_HELD_OUT_SEED);
+            let picture = Scene::generate(seed, things..=things).render_at(scale);
+            let saved = picture.save(&out);
+            saved.map_err(|error| format!("cannot write {}: {error}", out.display()).into())
+        }
         Command::Evaluate { model, scenes, dtype } => train::evaluate(&model, scenes, dtype),
     };
     match result {

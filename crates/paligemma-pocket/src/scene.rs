@@ -12,6 +12,9 @@ use crate::thing::{Colour, Shape, Size, Thing};
 /// Width and height of every picture, in pixels.
 pub const SIDE: u32 = 112;
 
+/// Scenes of seeds below this are trained on; those that measure begin here.
+pub const FIRST_HELD_OUT_SEED: u64 = 1 << 40;
+
 /// The most things that a scene can hold.
 pub const MOST_THINGS: usize = 4;
 

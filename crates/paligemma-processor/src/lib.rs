@@ -2,6 +2,7 @@
 //!
 //! * [`open_picture`] and [`decode_picture`] read picture files, [`picture_size`] their headers,
 //!   [`preprocess`] turns a picture into the numbers the vision tower takes.
+//! * [`pictures_in`] and [`pictures_below`] list the pictures of folders.
 //! * [`Clip`] and [`FrameChoice`] take frames out of a folder or an animation.
 //! * [`Tokenizer`] turns prompts into token ids and token ids into text, whole or as a
 //!   [`TextStream`].
@@ -39,7 +40,9 @@
 //! ```
 
 mod bitmap;
+mod boxes;
 mod detection;
+mod folder;
 mod frames;
 mod jpeg;
 mod outline;
@@ -52,10 +55,10 @@ mod stream;
 mod tokenizer;
 
 pub use bitmap::Bitmap;
+pub use boxes::iou;
 pub use detection::{CODES, Detection, detection_spans, format_detections, parse_detections};
-pub use frames::{
-    Clip, ClipError, DEFAULT_FRAMES, FrameChoice, MAX_FRAMES, is_picture_name, picture_files,
-};
+pub use folder::{PictureFiles, is_picture_name, pictures_below, pictures_in, sort_naturally};
+pub use frames::{Clip, ClipError, DEFAULT_FRAMES, FrameChoice, MAX_FRAMES};
 pub use image;
 pub use picture::{
     MAX_BYTES, MAX_SIDE, PictureError, decode_picture, open_picture, picture_size, preprocess,

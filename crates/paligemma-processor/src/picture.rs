@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Cursor, Seek},
+    panic::{self, UnwindSafe},
     path::{Path, PathBuf},
 };
 
@@ -52,6 +53,12 @@ pub enum PictureError {
     /// The data behind the header is damaged, cut off or of a kind that is not supported.
     #[error("cannot decode the picture, save it anew as PNG or JPEG: {0}")]
     Decode(#[from] ImageError),
+    /// A decoder gave up in a way that it should not.
+    #[error("the decoder of the picture broke down, save it anew as PNG or JPEG: {what}")]
+    Broken {
+        /// What it says.
+        what: String,
+    },
     /// What went wrong, with the file it went wrong in.
     #[error("{}: {source}", path.display())]
     File {
@@ -82,16 +89,30 @@ pub fn open_picture(path: &Path) -> Result<RgbImage, PictureError> {
 ///
 /// # Errors
 /// [`PictureError::UnknownFormat`], [`PictureError::TooLarge`] before anything of that size is
-/// allocated, and [`PictureError::CutOff`] or [`PictureError::Decode`] for damaged or unsupported
-/// data.
+/// allocated, and [`PictureError::CutOff`], [`PictureError::Decode`] or [`PictureError::Broken`] for
+/// damaged or unsupported data.
 pub fn decode_picture(bytes: &[u8]) -> Result<RgbImage, PictureError> {
-    let (mut picture, orientation) = match image::guess_format(bytes) {
-        Ok(ImageFormat::Jpeg) => jpeg::decode(bytes).map(|(rgb, turn)| (rgb.into(), turn))?,
-        Ok(format) if format.reading_enabled() => decode_other(bytes, format)?,
-        _ => return Err(PictureError::UnknownFormat),
-    };
-    picture.apply_orientation(orientation);
-    Ok(flatten(picture))
+    guarded(|| {
+        let (mut picture, orientation) = match image::guess_format(bytes) {
+            Ok(ImageFormat::Jpeg) => jpeg::decode(bytes).map(|(rgb, turn)| (rgb.into(), turn))?,
+            Ok(format) if format.reading_enabled() => decode_other(bytes, format)?,
+            _ => return Err(PictureError::UnknownFormat),
+        };
+        picture.apply_orientation(orientation);
+        Ok(flatten(picture))
+    })
+}
+
+/// Makes an error of a panic: decoders are other people's, and one damaged file among thousands is
+/// no reason to stop.
+pub(crate) fn guarded<T>(
+    decode: impl FnOnce() -> Result<T, PictureError> + UnwindSafe,
+) -> Result<T, PictureError> {
+    panic::catch_unwind(decode).unwrap_or_else(|payload| {
+        let literal = payload.downcast_ref::<&str>().map(|what| (*what).to_owned());
+        let what = literal.or_else(|| payload.downcast_ref::<String>().cloned());
+        Err(PictureError::Broken { what: what.unwrap_or_else(|| "a panic".to_owned()) })
+    })
 }
 
 /// Decodes any format but JPEG; also returns how to turn it upright.
@@ -129,8 +150,8 @@ fn header_of_other<'a>(
 pub fn picture_size(path: &Path) -> Result<(u32, u32), PictureError> {
     let unreadable = |source| PictureError::Read { path: path.to_owned(), source };
     let mut file = BufReader::new(File::open(path).map_err(unreadable)?);
-    let format = image::guess_format(file.fill_buf().map_err(unreadable)?);
-    size(file, format.ok())
+    let format = image::guess_format(file.fill_buf().map_err(unreadable)?).ok();
+    guarded(|| size(file, format))
         .map_err(|source| PictureError::File { path: path.to_owned(), source: Box::new(source) })
 }
 
@@ -195,4 +216,19 @@ pub fn preprocess(picture: &RgbImage, size: usize) -> Vec<f32> {
         .flat_map(|channel| square.pixels().map(move |pixel| pixel[channel]))
         .map(|value| (f32::from(value) / 255.0 - 0.5) / 0.5)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decoder_that_panics_is_an_error() {
+        let index = vec![1u8].len() + 1;
+        let broken = guarded(|| Ok([7u8][index])).unwrap_err().to_string();
+        assert!(broken.contains("broke down") && broken.contains("out of bounds"), "{broken}");
+        let named = guarded::<()>(|| panic!("no room")).unwrap_err().to_string();
+        assert!(named.ends_with("no room"), "{named}");
+        assert_eq!(guarded(|| Ok(3)).unwrap(), 3);
+    }
 }

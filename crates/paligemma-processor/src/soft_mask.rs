@@ -1,5 +1,7 @@
 //! `SoftMask`: a decoded mask laid over its box in the picture, and the way back to train with.
 
+use image::{ImageBuffer, Luma};
+
 use crate::bitmap::Bitmap;
 use crate::resize::resize_plane;
 
@@ -60,11 +62,25 @@ impl SoftMask {
         inside.then(|| self.values[at(x - left, y - top)])
     }
 
+    /// The values over the whole picture as grey of 16 bits: 0 for -1 and below and where there is no
+    /// box, 65535 for 1 and above. The thing is where it is 32768 or more.
+    pub fn to_picture(&self) -> ImageBuffer<Luma<u16>, Vec<u16>> {
+        let (width, height) = self.picture;
+        ImageBuffer::from_fn(width, height, |x, y| Luma([self.get(x, y).map_or(0, level)]))
+    }
+
     /// The pixels of the picture that belong to the thing: those of positive value.
     pub fn bitmap(&self) -> Bitmap {
         let (width, height) = self.picture;
         Bitmap::from_fn(width, height, |x, y| self.get(x, y).is_some_and(|value| value > 0.0))
     }
+}
+
+/// A value of -1..=1 as one of 65536 levels, the upper half of them for positive ones alone.
+fn level(value: f32) -> u16 {
+    let half = f64::from(u16::MAX) / 2.0;
+    // Rounded, with halves down: zero lies half-way between two levels, and is not positive.
+    (f64::from(value) * half + half - 0.5).ceil() as u16
 }
 
 /// The part of a mask within a box, at [`MASK_SIDE`] x [`MASK_SIDE`], 0..=1: what the encoder of

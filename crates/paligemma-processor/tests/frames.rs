@@ -88,6 +88,11 @@ fn what_is_no_clip_is_said() {
         let in_picture = matches!(cut, Err(ClipError::Picture(PictureError::File { .. })));
         assert!(in_picture, "{name}: {cut:?}");
     }
+    // A header, the trailer at once, and a byte that the decoder wants to see after it.
+    let empty = file("none.gif", b"GIF89a\x03\0\x02\0\0\0\0;\0");
+    let named = matches!(&empty, Err(ClipError::NoFrames { path }) if path.ends_with("none.gif"));
+    assert!(named, "{empty:?}");
+    assert!(!empty.unwrap_err().to_string().contains("folder"));
     // A header of 65535 x 65535 pixels, twelve gigabytes a frame.
     let mut bomb = fs::read(golden("parts.gif")).unwrap();
     bomb[6..10].fill(0xff);

@@ -219,6 +219,23 @@ proptest! {
 }
 
 #[test]
+fn soft_values_are_levels_of_grey_and_the_upper_half_is_the_mask() {
+    let steps = (0..MASK_SIDE * MASK_SIDE).map(|at| (at as f32 - 2048.0) / 1500.0);
+    let values: Vec<f32> =
+        steps.map(|value| if value.abs() < 0.01 { value * 1e-9 } else { value }).collect();
+    let soft = SoftMask::in_box(&values, [10.0, 5.0, 74.0, 69.0], (100, 80));
+    let (grey, mask) = (soft.to_picture(), soft.bitmap());
+    assert_eq!(grey.dimensions(), (100, 80));
+    for (x, y, level) in grey.enumerate_pixels() {
+        assert_eq!(level.0[0] >= 32_768, mask.get(x, y), "{x} {y}");
+        let value = soft.get(x, y).unwrap_or(-1.0).clamp(-1.0, 1.0);
+        assert!((f32::from(level.0[0]) / 32_767.5 - 1.0 - value).abs() < 1e-4, "{x} {y}");
+    }
+    assert_eq!((grey.get_pixel(0, 0).0, grey.get_pixel(10, 5).0), ([0], [0]));
+    assert_eq!(grey.get_pixel(73, 68).0, [65_535]);
+}
+
+#[test]
 fn outlines_are_filled_as_pycocotools_does() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/masks/outlines.json");
     let cases: Vec<Value> = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();

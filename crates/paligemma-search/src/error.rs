@@ -28,6 +28,12 @@ pub enum SearchError {
         /// What the system says.
         source: io::Error,
     },
+    /// Another process writes the index.
+    #[error("{} is being written by another process: wait until it is done", path.display())]
+    Locked {
+        /// The index.
+        path: PathBuf,
+    },
     /// The name of the folder of pictures cannot be kept.
     #[error("the name of the folder {} is not Unicode: rename it", path.display())]
     FolderName {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use paligemma::PaliGemma;
@@ -67,8 +68,14 @@ pub(crate) fn open_shards(path: &Path, model: &PaliGemma) -> Result<Vec<Shard>, 
         files.extend(number(&path).map(|number| (number, path)));
     }
     files.sort();
-    let shards: Vec<Shard> =
-        files.into_iter().map(|(_, path)| Shard::open(path)).collect::<Result<_, _>>()?;
+    let mut shards = Vec::with_capacity(files.len());
+    for (_, path) in files {
+        match Shard::open(path) {
+            // An update has taken it away since: its pictures are gone, or in newer files.
+            Err(SearchError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            shard => shards.push(shard?),
+        }
+    }
     for shard in &shards {
         if shard.header.model != model.fingerprint() {
             return Err(SearchError::OtherModel { path: shard.path.clone() });

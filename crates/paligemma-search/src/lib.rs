@@ -5,7 +5,8 @@
 //! or encoded again.
 //!
 //! An index is a folder of safetensors files of a few pictures each. A file is written beside its
-//! place and moved there, so an interrupted run loses at most the pictures it was working on.
+//! place and moved there, so an interrupted run loses at most the pictures it was working on. One
+//! process at a time updates an index; any number may search it meanwhile.
 //!
 //! ```
 //! use paligemma::{DeviceSpec, Dtype, PaliGemma, image::RgbImage};
@@ -32,6 +33,7 @@
 
 mod error;
 mod index;
+mod lock;
 mod search;
 mod shard;
 mod update;

@@ -6,9 +6,13 @@ use bm25::{Document, Language, SearchEngine, SearchEngineBuilder};
 use linfa_nn::distance::L2Dist;
 use linfa_nn::{LinearSearch, NearestNeighbour};
 use ndarray::{Array1, Array2};
+use paligemma::Scene;
 use paligemma::image::RgbImage;
 
 use crate::{Index, SearchError, walk};
+
+/// Pictures whose features are held at a time.
+const AT_ONCE: usize = 16;
 
 /// A picture that was found.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,14 +68,20 @@ impl Index<'_> {
     pub fn search_text(&self, text: &str, how: &TextSearch) -> Result<Vec<Found>, SearchError> {
         let matcher = self.model.matcher(&[text])?;
         let mut scores = Vec::new();
-        for picture in self.shortlist(text, how.shortlist) {
-            let (shard, row) = self.places[picture];
-            let features = self.shards[shard].features(row)?;
-            let scene = self.model.scene(features, &[self.row(picture).size])?;
-            let matches = matcher.matches(&scene)?;
-            scores.extend(matches.iter().map(|found| (picture, found.score())));
+        for pictures in self.shortlist(text, how.shortlist).chunks(AT_ONCE) {
+            let scenes = pictures.iter().map(|&picture| self.scene(picture));
+            let matches = matcher.matches_each(&scenes.collect::<Result<Vec<_>, _>>()?)?;
+            let found = matches.iter().flatten().map(paligemma::Match::score);
+            scores.extend(pictures.iter().copied().zip(found));
         }
         Ok(self.found(scores, how.top))
+    }
+
+    /// A picture as the model saw it.
+    fn scene(&self, picture: usize) -> Result<Scene, SearchError> {
+        let (shard, row) = self.places[picture];
+        let features = self.shards[shard].features(row)?;
+        Ok(self.model.scene(features, &[self.row(picture).size])?)
     }
 
     /// The pictures to hold a text against.

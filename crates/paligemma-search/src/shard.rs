@@ -1,8 +1,8 @@
 //! One file of an index: a few pictures, each with what is known of it.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs::File;
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -226,16 +226,7 @@ pub(crate) fn write(
 ) -> Result<(), SearchError> {
     let failed = |source| SearchError::Write { path: path.to_owned(), source };
     let bytes = serialize(header, entries, shape).map_err(failed)?;
-    let part = path.with_extension("part");
-    let written = File::create(&part).and_then(|mut file| {
-        file.write_all(&bytes)?;
-        file.sync_all()
-    });
-    written.and_then(|()| fs::rename(&part, path)).map_err(|source| {
-        // The first error is the one to tell.
-        fs::remove_file(&part).ok();
-        failed(source)
-    })
+    paligemma_files::write(path, &bytes).map_err(failed)
 }
 
 fn serialize(header: &Header, entries: &[Entry], shape: [usize; 3]) -> io::Result<Vec<u8>> {

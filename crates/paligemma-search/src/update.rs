@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use paligemma::image::RgbImage;
 use paligemma::tasks::caption_prompt;
 use paligemma::{Options, PaliGemma, Request};
-use paligemma_processor::{PictureError, open_picture};
+use paligemma_processor::{PictureError, open_picture, resize};
 
+use crate::lock::WriteLock;
 use crate::shard::{self, Entry, FileState, Header, Row, Shard};
 use crate::{SearchError, index, walk};
 
@@ -50,12 +51,12 @@ pub struct Failed {
 }
 
 /// Reads what is new or changed below the folder `pictures` into the index in the folder `out`,
-/// made if need be, and takes out what is gone. A picture is known again by its path, size and
+/// made if need be and locked meanwhile, and takes out what is gone. A picture is known again by its path, size and
 /// time of change. After an interruption, the next update goes on where this one was.
 ///
 /// # Errors
-/// If a folder cannot be read or written, the index is another model's or another folder's or is
-/// damaged, or the model's numbers are not finite. A picture that cannot be read is reported.
+/// If a folder cannot be read or written, another process writes the index, it is another model's or
+/// another folder's or is damaged, or the model's numbers are not finite. A picture that cannot be read is reported.
 pub fn update(
     model: &PaliGemma,
     pictures: &Path,
@@ -64,17 +65,18 @@ pub fn update(
 ) -> Result<Report, SearchError> {
     let read = |source| SearchError::Read { path: pictures.to_owned(), source };
     let folder = pictures.canonicalize().map_err(read)?;
-    fs::read_dir(&folder).map_err(read)?;
+    folder.read_dir().map_err(read)?;
     let name = folder.to_str().ok_or_else(|| SearchError::FolderName { path: folder.clone() })?;
     let write = |source| SearchError::Write { path: out.to_owned(), source };
     fs::create_dir_all(out).map_err(write)?;
+    let _lock = WriteLock::take(out)?;
     let kept = index::open_shards(out, model)?;
     if let Some(other) = kept.iter().find(|shard| shard.header.folder != name) {
         let kept = PathBuf::from(&other.header.folder);
         return Err(SearchError::OtherFolder { kept, asked: folder });
     }
 
-    let (found, failed) = walk::pictures(&folder);
+    let (found, failed) = walk::pictures(&folder)?;
     let (fresh, known): (Vec<FileState>, _) = {
         let latest = index::latest(&kept);
         let is_known = |file: &FileState| {
@@ -115,14 +117,16 @@ impl Reader<'_> {
         files: &[FileState],
         failed: &mut Vec<Failed>,
     ) -> Result<Vec<Entry>, SearchError> {
-        let mut readable: Vec<&FileState> = Vec::new();
+        // Pictures are squashed at once: only the model's few pixels of each are held.
+        let side = self.model.config().vision.image_size;
+        let mut readable: Vec<(&FileState, (u32, u32))> = Vec::new();
         let mut pictures: Vec<RgbImage> = Vec::new();
         for file in files {
             let path = walk::path(self.folder, &file.path);
             match open_picture(&path) {
                 Ok(picture) => {
-                    readable.push(file);
-                    pictures.push(picture);
+                    readable.push((file, picture.dimensions()));
+                    pictures.push(resize(&picture, side));
                 }
                 Err(error) => failed.push(Failed { path, error: reason(error) }),
             }
@@ -138,9 +142,8 @@ impl Reader<'_> {
             encoded.iter().map(|picture| request(picture.scene.clone())).collect();
         let answers = self.model.batch(&requests)?;
         let mut entries = Vec::with_capacity(files.len());
-        for ((file, picture), answer) in readable.into_iter().zip(encoded).zip(answers) {
-            let (file, caption) = (file.clone(), plain(&answer.text));
-            let row = Row { file, size: picture.scene.sizes()[0], caption };
+        for (((file, size), picture), answer) in readable.into_iter().zip(encoded).zip(answers) {
+            let row = Row { file: file.clone(), size, caption: plain(&answer.text) };
             let path = walk::path(self.folder, &row.file.path);
             let features: Vec<f32> = picture.scene.features().iter::<f32>().collect();
             if let Some(entry) = Entry::new(row, &picture.embedding, &features) {

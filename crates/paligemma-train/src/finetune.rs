@@ -197,12 +197,6 @@ impl Settings {
                 return refused(what, value, "at least 0 and below 1");
             }
         }
-        let adapters_drop = self.lora.is_some_and(|lora| lora.dropout > 0.0);
-        if self.recompute && adapters_drop {
-            // What an adapter drops is drawn by the backend, and would differ the second time.
-            let dropout = self.lora.map_or(0.0, |lora| lora.dropout);
-            return refused("dropout of adapters", dropout, "0 with --recompute");
-        }
         Ok(())
     }
 
@@ -341,10 +335,11 @@ impl Finetune<'_> {
         };
         // New adapters are drawn by the backend.
         A::seed(device, self.settings.seed);
-        let (model, parameters) = select(model, &self.settings.selection()?)?;
+        let selection = self.settings.selection()?;
+        let (model, parameters) = select(model, &selection)?;
         let settings = self.settings.clone();
         let dtype = activations(self.storage);
-        let mut trainer = Trainer::new(model, settings, examples, dtype, device.clone());
+        let mut trainer = Trainer::new(model, settings, selection, examples, dtype, device.clone());
         if let Some((folder, progress)) = latest {
             trainer.optimizer = trainer.optimizer.load(&folder, device)?;
             trainer.steps = progress.total;

@@ -61,9 +61,7 @@ impl Log {
         let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
         let lines: Vec<Line> = lines.filter(|line| line.step <= steps).collect();
         let kept: String = lines.iter().map(written).collect();
-        let new = path.with_extension("jsonl.new");
-        fs::write(&new, kept).map_err(file("write", &new))?;
-        fs::rename(&new, &path).map_err(file("replace", &path))?;
+        paligemma_files::write(&path, kept.as_bytes()).map_err(file("write", &path))?;
         Ok(Self { path, lines })
     }
 
@@ -95,9 +93,7 @@ impl Log {
         if self.draw(&mut picture).is_none() {
             return Ok(());
         }
-        let new = path.with_extension("svg.new");
-        fs::write(&new, picture).map_err(file("write", &new))?;
-        fs::rename(&new, &path).map_err(file("replace", &path))
+        paligemma_files::write(&path, picture.as_bytes()).map_err(file("write", &path))
     }
 
     fn draw(&self, picture: &mut String) -> Option<()> {

@@ -3,14 +3,15 @@
 use burn::module::{AutodiffModule, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::adaptor::OptimizerAdaptor;
 use burn::optim::momentum::MomentumConfig;
-use burn::optim::{AdamW, AdamWConfig, Muon, MuonConfig, Optimizer};
+use burn::optim::{Muon, MuonConfig, Optimizer};
 use burn::record::{FullPrecisionSettings, NamedMpkFileRecorder, Record, RecorderError};
 use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
+use paligemma_nn::NnBackend;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-use crate::Gradients;
+use crate::{FusedAdamW, Gradients};
 
 /// Rates at the top of the schedule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -29,15 +30,25 @@ pub struct OptimizerConfig {
 ///
 /// Muon orthogonalises the momentum of a matrix, which trains small models from nothing in far
 /// fewer steps than AdamW (docs/pocket.md); it applies to hidden matrices only.
-pub struct MixedOptimizer<B: AutodiffBackend, M: AutodiffModule<B>> {
+pub struct MixedOptimizer<B, M>
+where
+    B: AutodiffBackend,
+    B::InnerBackend: NnBackend,
+    M: AutodiffModule<B>,
+{
     config: OptimizerConfig,
-    adamw: OptimizerAdaptor<AdamW, M, B>,
-    decayed: OptimizerAdaptor<AdamW, M, B>,
+    adamw: OptimizerAdaptor<FusedAdamW, M, B>,
+    decayed: OptimizerAdaptor<FusedAdamW, M, B>,
     muon: OptimizerAdaptor<Muon<B::InnerBackend>, M, B>,
     groups: Groups,
 }
 
-impl<B: AutodiffBackend, M: AutodiffModule<B>> MixedOptimizer<B, M> {
+impl<B, M> MixedOptimizer<B, M>
+where
+    B: AutodiffBackend,
+    B::InnerBackend: NnBackend,
+    M: AutodiffModule<B>,
+{
     /// Optimisers without state for the parameters of `module`.
     pub fn new(module: &M, config: OptimizerConfig) -> Self {
         let mut groups = Groups::new(config);
@@ -45,11 +56,14 @@ impl<B: AutodiffBackend, M: AutodiffModule<B>> MixedOptimizer<B, M> {
         let momentum = MomentumConfig { momentum: 0.95, dampening: 0.0, nesterov: true };
         // burn multiplies the decay by the rate.
         let decay = if config.adamw > 0.0 { config.decay / config.adamw } else { 0.0 };
-        let adamw = |decay| AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(decay).init();
+        let adamw = |weight_decay| {
+            let (beta_1, beta_2, epsilon) = (0.9, 0.999, 1e-8);
+            OptimizerAdaptor::from(FusedAdamW { beta_1, beta_2, epsilon, weight_decay })
+        };
         Self {
             config,
             adamw: adamw(0.0),
-            decayed: adamw(decay as f32),
+            decayed: adamw(decay),
             muon: MuonConfig::new().with_momentum(momentum).init(),
             groups,
         }

@@ -117,9 +117,8 @@ impl RunDirectory {
 
     fn name_latest(&self, folder: &Path) -> Result<(), RunError> {
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let (new, pointer) = (self.root.join("latest.new"), self.root.join("latest"));
-        fs::write(&new, name).map_err(file("write", &new))?;
-        fs::rename(&new, &pointer).map_err(file("replace", &pointer))
+        let pointer = self.root.join("latest");
+        paligemma_files::write(&pointer, name.as_bytes()).map_err(file("write", &pointer))
     }
 }
 

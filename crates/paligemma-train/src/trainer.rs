@@ -7,7 +7,8 @@ use paligemma::Model;
 use paligemma_nn::{Dropout, NnBackend};
 
 use crate::{
-    Backward, Gradients, HostBatch, Loss, Mean, MixedOptimizer, Schedule, Settings, suffix_loss,
+    Backward, Gradients, HostBatch, Lora, Loss, Mean, MixedOptimizer, Schedule, Selection,
+    Settings, suffix_loss,
 };
 
 /// A model in training.
@@ -25,6 +26,8 @@ where
     /// Steps done.
     pub steps: usize,
     settings: Settings,
+    /// Adapters that are trained, for what they drop.
+    lora: Option<Lora>,
     dtype: FloatDType,
     device: A::Device,
 }
@@ -50,13 +53,18 @@ where
     pub fn new(
         model: Model<A>,
         settings: Settings,
+        selection: Selection,
         examples: usize,
         dtype: FloatDType,
         device: A::Device,
     ) -> Self {
+        let lora = match selection {
+            Selection::Lora(lora) => Some(lora),
+            Selection::Parameters(_) => None,
+        };
         let optimizer = MixedOptimizer::new(&model, settings.optimizer());
         let schedule = settings.schedule(examples);
-        Self { model, optimizer, schedule, steps: 0, settings, dtype, device }
+        Self { model, optimizer, schedule, steps: 0, settings, lora, dtype, device }
     }
 
     /// Trains on the examples of one step, given in parts.
@@ -65,9 +73,6 @@ where
     pub fn step(&mut self, parts: Vec<HostBatch>) -> Stepped {
         // One stream of chance for a step: bits of the seed above those of its places.
         let seed = self.settings.seed.wrapping_add((self.steps as u64 + 1) << 24);
-        if self.settings.lora.is_some_and(|lora| lora.dropout > 0.0) {
-            A::seed(&self.device, seed);
-        }
         let weight = |part: &HostBatch| match self.settings.loss.mean {
             Mean::Examples => part.examples() as f64,
             Mean::Tokens => part.tokens() as f64,
@@ -76,14 +81,19 @@ where
         let (mut loss, mut gradients) = (0.0, Gradients::default());
         for (number, part) in parts.into_iter().enumerate() {
             let share = weight(&part) / total;
+            let part_seed = seed.wrapping_add((number as u64) << 12);
             let backward = Backward {
                 loss: self.settings.loss,
-                dropout: self.dropout(seed.wrapping_add((number as u64) << 12)),
+                dropout: self.dropout(part_seed),
                 recompute: self.settings.recompute,
                 dtype: self.dtype,
             };
             let batch = part.on::<A::InnerBackend>(&self.device);
-            let (value, found) = backward.run(&self.model, &batch);
+            let model = match &self.lora {
+                Some(lora) => lora.dropped(self.model.clone(), part_seed),
+                None => self.model.clone(),
+            };
+            let (value, found) = backward.run(&model, &batch);
             loss += share * value;
             let found = if share < 1.0 { found.scaled(share, &self.model) } else { found };
             gradients.merge(found, &self.model);

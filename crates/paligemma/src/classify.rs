@@ -5,7 +5,9 @@ use crate::{Candidate, Error, PaliGemma, Scene};
 /// How labels are weighed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Classify {
-    /// The prompt that a label answers, as the model was trained on it.
+    /// The prompt that a label answers, as the model was trained on it. That of
+    /// [`Classify::default`] is a free question, which the `mix` checkpoints take; the embedded
+    /// model was never asked it, and answers it hardly better than chance (docs/tasks.md).
     pub template: String,
     /// Weighs a label by its mean log-likelihood per token, so that long labels are no less likely
     /// for their length.
@@ -77,9 +79,7 @@ impl PaliGemma {
         how: &Classify,
     ) -> Result<Classifier<'_>, Error> {
         let labels: Vec<String> = labels.iter().map(|label| label.as_ref().to_owned()).collect();
-        if labels.is_empty() || labels.iter().any(|label| label.trim().is_empty()) {
-            return Err(Error::Nothing { what: "label" });
-        }
+        Error::check_texts("label", &labels)?;
         if how.template.contains("{}") {
             return Err(Error::Template { template: how.template.clone() });
         }
@@ -197,7 +197,8 @@ mod tests {
             model.classify(&scene, labels, &how).unwrap_err().to_string()
         };
         assert_eq!(refuse(&[], "caption en"), "no label was given: name at least one");
-        assert_eq!(refuse(&["cat", " "], "caption en"), "no label was given: name at least one");
+        let blank = refuse(&["cat", " "], "caption en");
+        assert_eq!(blank, "label 2 of 2 is blank: write something, or leave it out");
         assert!(refuse(&["cat"], "a photo of a {}").contains("has {}"));
         assert_eq!(counts.take(), [0, 0]);
     }

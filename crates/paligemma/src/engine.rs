@@ -189,6 +189,9 @@ pub(crate) trait Reply {
 
     /// Log-probabilities of continuations of the only row.
     fn score(&self, suffixes: &[Vec<u32>]) -> Vec<Vec<f32>>;
+
+    /// Log-probabilities of a continuation of each row.
+    fn score_rows(self: Box<Self>, suffixes: &[Vec<u32>]) -> Vec<Vec<f32>>;
 }
 
 /// A [`Model`] and where it is.
@@ -254,5 +257,9 @@ impl<B: NnBackend> Reply for Session<'_, B> {
 
     fn score(&self, suffixes: &[Vec<u32>]) -> Vec<Vec<f32>> {
         self.fork(suffixes.len()).log_probabilities(suffixes)
+    }
+
+    fn score_rows(self: Box<Self>, suffixes: &[Vec<u32>]) -> Vec<Vec<f32>> {
+        self.log_probabilities(suffixes)
     }
 }

@@ -99,6 +99,19 @@ pub enum Error {
         /// Positions of the model.
         limit: usize,
     },
+    /// An answer to be weighed does not fit behind its prompt.
+    #[error(
+        "the answer `{}` has {tokens} tokens, after the prompt there is room for {room}: shorten it",
+        short(text)
+    )]
+    AnswerTooLong {
+        /// The answer.
+        text: String,
+        /// Its tokens, with the closing `<eos>`.
+        tokens: usize,
+        /// Positions of the model that the prompt leaves.
+        room: usize,
+    },
     /// No token may be generated.
     #[error("zero new tokens were asked for: allow at least one")]
     NoNewTokens,
@@ -117,6 +130,16 @@ pub enum Error {
     Nothing {
         /// What is missing.
         what: &'static str,
+    },
+    /// One of several is blank.
+    #[error("{what} {place} of {count} is blank: write something, or leave it out")]
+    Blank {
+        /// What it is.
+        what: &'static str,
+        /// Which, from one.
+        place: usize,
+        /// How many there are.
+        count: usize,
     },
     /// A label that could not be read back from an answer.
     #[error(
@@ -196,6 +219,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// Refuses no texts at all, and those without a word.
+    pub(crate) fn check_texts(what: &'static str, texts: &[String]) -> Result<(), Self> {
+        let blank = texts.iter().position(|text| text.trim().is_empty());
+        match (texts.len(), blank) {
+            (0, _) => Err(Self::Nothing { what }),
+            (count, Some(at)) => Err(Self::Blank { what, place: at + 1, count }),
+            _ => Ok(()),
+        }
+    }
+
     /// Refuses logits with which nothing can be chosen, after `tokens` tokens.
     pub(crate) fn check_finite(
         logits: &[f32],
@@ -204,6 +237,15 @@ impl Error {
     ) -> Result<(), Self> {
         let finite = logits.iter().all(|logit| logit.is_finite());
         if finite { Ok(()) } else { Err(Self::NonFinite { tokens, dtype }) }
+    }
+}
+
+/// The beginning of a text, enough to know it by.
+fn short(text: &str) -> String {
+    const LONGEST: usize = 40;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

@@ -75,8 +75,8 @@ impl PaliGemma {
             return Err(Error::Nothing { what: "picture" });
         }
         let matcher = self.matcher(&[text])?;
-        let one = |(i, scene)| Ok((i, matcher.matches(scene)?.swap_remove(0)));
-        let mut ranked = scenes.iter().enumerate().map(one).collect::<Result<Vec<_>, Error>>()?;
+        let matches = matcher.matches_each(scenes)?.into_iter().flatten();
+        let mut ranked: Vec<(usize, Match)> = matches.enumerate().collect();
         ranked.sort_by(|(_, a), (_, b)| b.score().total_cmp(&a.score()));
         Ok(ranked)
     }
@@ -88,9 +88,7 @@ impl PaliGemma {
     /// finite.
     pub fn matcher(&self, texts: &[impl AsRef<str>]) -> Result<Matcher<'_>, Error> {
         let texts: Vec<String> = texts.iter().map(|text| text.as_ref().to_owned()).collect();
-        if texts.is_empty() || texts.iter().any(|text| text.trim().is_empty()) {
-            return Err(Error::Nothing { what: "text" });
-        }
+        Error::check_texts("text", &texts)?;
         let prompt = caption_prompt("en");
         let priors = self.priors(&prompt, &texts)?;
         Ok(Matcher { model: self, texts, prompt, priors })
@@ -98,19 +96,37 @@ impl PaliGemma {
 }
 
 impl Matcher<'_> {
+    /// [`Matcher::matches`] of several pictures, which are read together.
+    ///
+    /// # Errors
+    /// As [`Matcher::matches`].
+    pub fn matches_each(&self, scenes: &[Scene]) -> Result<Vec<Vec<Match>>, Error> {
+        match &self.texts[..] {
+            // Of several texts, each picture's are scored together.
+            [text] => {
+                let scored = self.model.score_each(scenes, &self.prompt, text)?;
+                Ok(scored.into_iter().map(|scored| self.matched(vec![scored])).collect())
+            }
+            _ => scenes.iter().map(|scene| self.matches(scene)).collect(),
+        }
+    }
+
     /// Every text held against a picture, in the order given; the picture is read once.
     ///
     /// # Errors
     /// If a text is too long, or the model's numbers are not finite.
     pub fn matches(&self, scene: &Scene) -> Result<Vec<Match>, Error> {
-        let scored = self.model.score(scene, &self.prompt, &self.texts)?;
+        Ok(self.matched(self.model.score(scene, &self.prompt, &self.texts)?))
+    }
+
+    fn matched(&self, scored: Vec<Candidate>) -> Vec<Match> {
         let matched = |(scored, &prior): (Candidate, &f32)| Match {
             tokens: scored.token_ids.len(),
             log_likelihood: scored.total(),
             text: scored.text,
             prior,
         };
-        Ok(scored.into_iter().zip(&self.priors).map(matched).collect())
+        scored.into_iter().zip(&self.priors).map(matched).collect()
     }
 }
 
@@ -142,7 +158,7 @@ mod tests {
         assert_eq!(texts[0].text, "a large red square");
         assert!(texts[0].score() > 0.0 && texts[2].score() < texts[1].score(), "{texts:?}");
         let pictures = model.rank_pictures(&[red.clone(), blue.clone()], TEXTS[0]).unwrap();
-        assert_eq!(counts.take(), [0, 3], "each picture, and no picture");
+        assert_eq!(counts.take(), [0, 2], "the pictures together, and no picture");
         assert_eq!(pictures.iter().map(|(i, _)| *i).collect::<Vec<_>>(), [1, 0]);
         let alone = model.match_text(&blue, TEXTS[0]).unwrap();
         assert!((alone.score() - pictures[0].1.score()).abs() < 1e-5);

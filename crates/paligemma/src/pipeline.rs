@@ -304,7 +304,7 @@ impl PaliGemma {
     }
 
     /// What a prompt costs, and how many tokens fit after it.
-    fn room(&self, scene: &Scene, text: &[u32]) -> Result<(Usage, usize), Error> {
+    pub(crate) fn room(&self, scene: &Scene, text: &[u32]) -> Result<(Usage, usize), Error> {
         let image_tokens = scene.features.shape[1];
         let prompt_tokens = image_tokens + text.len();
         let limit = self.config.text.max_position_embeddings;
@@ -315,54 +315,6 @@ impl PaliGemma {
         Ok((usage, limit - prompt_tokens))
     }
 
-    /// Log-probabilities of each of the `candidates`, closing `<eos>` included, as the answer to
-    /// `prompt`. The pictures and the prompt are read once.
-    ///
-    /// # Errors
-    /// If there is no candidate, the prompt is empty, something is too long, or the model's
-    /// numbers are not finite.
-    pub fn score(
-        &self,
-        scene: &Scene,
-        prompt: &str,
-        candidates: &[impl AsRef<str>],
-    ) -> Result<Vec<Candidate>, Error> {
-        if candidates.is_empty() {
-            return Err(Error::Nothing { what: "candidate" });
-        }
-        let text = self.tokenizer.encode_prompt(prompt, 0, 0)?;
-        let (usage, room) = self.room(scene, &text)?;
-        let mut suffixes = Vec::new();
-        for candidate in candidates {
-            let mut suffix = self.tokenizer.encode_suffix(candidate.as_ref())?;
-            suffix.push(self.tokenizer.special().eos);
-            if suffix.len() > room {
-                let limit = self.config.text.max_position_embeddings;
-                return Err(Error::PromptTooLong {
-                    tokens: usage.prompt_tokens + suffix.len(),
-                    limit,
-                });
-            }
-            suffixes.push(suffix);
-        }
-        let longest = suffixes.iter().map(Vec::len).max().unwrap_or(0);
-        let prompt = HostPrompt { features: &scene.features, text: &text };
-        let reply = self.engine.prefill(&[prompt], longest);
-        let scores = suffixes.chunks(CANDIDATES_AT_ONCE).flat_map(|some| reply.score(some));
-        let rows = candidates.iter().zip(&suffixes).zip(scores);
-        rows.map(|((text, ids), log_probabilities)| {
-            if !log_probabilities.iter().all(|value| value.is_finite()) {
-                return Err(Error::NonFinite { tokens: 0, dtype: self.engine.dtype() });
-            }
-            Ok(Candidate {
-                text: text.as_ref().to_owned(),
-                token_ids: ids.clone(),
-                log_probabilities,
-            })
-        })
-        .collect()
-    }
-
     /// The answer to a raw `prompt` about one picture, with the default options.
     ///
     /// # Errors
@@ -371,31 +323,5 @@ impl PaliGemma {
         let scene = self.encode(std::slice::from_ref(picture));
         let (prompt, options) = (prompt.to_owned(), Options::default());
         self.generate(&Request { scene, prompt, options, constraint: None })
-    }
-}
-
-/// Candidates that are scored in one pass.
-const CANDIDATES_AT_ONCE: usize = 16;
-
-/// How probable a given answer is.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Candidate {
-    /// The answer.
-    pub text: String,
-    /// Its tokens with the closing `<eos>`.
-    pub token_ids: Vec<u32>,
-    /// The log-probability of each token after those before it.
-    pub log_probabilities: Vec<f32>,
-}
-
-impl Candidate {
-    /// The log-probability of the whole answer.
-    pub fn total(&self) -> f32 {
-        self.log_probabilities.iter().sum()
-    }
-
-    /// The mean log-probability of a token, which does not favour short answers.
-    pub fn mean(&self) -> f32 {
-        self.total() / self.log_probabilities.len() as f32
     }
 }

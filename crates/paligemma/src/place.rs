@@ -135,6 +135,7 @@ impl Place {
             Self::Embedded => Ok(vec![
                 ("config.json".to_owned(), pocket::CONFIG.as_bytes().to_vec()),
                 ("tokenizer.json".to_owned(), pocket::TOKENIZER.to_vec()),
+                ("masks.safetensors".to_owned(), pocket::MASKS.to_vec()),
             ]),
             Self::Folder(folder) => other_files(folder),
             Self::Adapted { base, .. } => base.other_files(),

@@ -103,8 +103,7 @@ impl PaliGemma {
         }
         let (boxes, codes): (Vec<_>, Vec<_>) = found.into_iter().unzip();
         let segment = |(found, decoded): (DetectedBox, Vec<f32>)| {
-            let edges = [found.x0, found.y0, found.x1, found.y1];
-            let soft = SoftMask::in_box(&decoded, edges, size);
+            let soft = SoftMask::in_box(&decoded, found.edges(), size);
             Segment { found, mask: soft.bitmap(), soft }
         };
         Ok(boxes.into_iter().zip(masks.decode(&codes)).map(segment).collect())

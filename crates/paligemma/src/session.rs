@@ -1,5 +1,6 @@
 //! Prefill and cached decoding of a batch of prompts.
 
+use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor, TensorData};
 use paligemma_gemma::KvCache;
 use paligemma_nn::{NnBackend, PrefixMask, TokenKind};
@@ -98,39 +99,75 @@ impl<'m, B: NnBackend> Session<'m, B> {
         }
     }
 
-    /// Log-probabilities of given continuations, one list of tokens per row, in one pass.
+    /// Log-probabilities of given continuations, one list of tokens per row, in one pass; logits of
+    /// all of them are never held at once.
     ///
     /// # Panics
     /// If there is not one non-empty list per row, or the longest does not fit.
     pub fn log_probabilities(mut self, suffixes: &[Vec<u32>]) -> Vec<Vec<f32>> {
-        let device = self.logits.device();
-        let longest = suffixes.iter().map(Vec::len).max().unwrap_or(0);
-        let known = longest - 1;
-        let mut logits = self.logits.clone().unsqueeze_dim::<3>(1);
-        if known > 0 {
-            // Rows that end earlier carry their last token on; what follows it is not read.
-            (0..known).for_each(|_| self.mask.push(TokenKind::Suffix));
-            let shifted: Vec<Vec<u32>> = suffixes
-                .iter()
-                .map(|suffix| (0..known).map(|i| suffix[i.min(suffix.len() - 1)]).collect())
-                .collect();
-            let rows: Vec<&[u32]> = shifted.iter().map(Vec::as_slice).collect();
-            let embeds = self.model.language_model().embed(ids(&rows, suffixes.len(), &device));
-            let decoder = self.model.language_model();
-            let hidden = decoder.forward(embeds, &self.mask, Some(&mut self.cache));
-            logits = Tensor::cat(vec![logits, decoder.logits(hidden)], 1);
-        }
-        let chosen: Vec<i64> = suffixes
-            .iter()
-            .flat_map(|s| (0..longest).map(|i| i64::from(s[i.min(s.len() - 1)])))
-            .collect();
-        let shape = [suffixes.len(), longest, 1];
-        let chosen = Tensor::<B, 3, Int>::from_data(TensorData::new(chosen, shape), &device);
-        let all = burn::tensor::activation::log_softmax(logits, 2).gather(2, chosen);
-        let values: Vec<f32> = all.into_data().iter::<f32>().collect();
-        let rows = values.chunks(longest).zip(suffixes);
-        rows.map(|(values, suffix)| values[..suffix.len()].to_vec()).collect()
+        let firsts: Vec<u32> = suffixes.iter().map(|suffix| suffix[0]).collect();
+        let firsts = chosen(&self.logits, &firsts, |logits| logits);
+        let known = suffixes.iter().map(Vec::len).max().unwrap_or(0) - 1;
+        let mut later =
+            if known > 0 { self.later(suffixes, known) } else { Vec::new() }.into_iter();
+        let rows = firsts.into_iter().zip(suffixes);
+        rows.map(|(first, suffix)| {
+            std::iter::once(first).chain(later.by_ref().take(suffix.len() - 1)).collect()
+        })
+        .collect()
     }
+
+    /// Log-probabilities of all tokens but the first of each continuation, row by row, after reading
+    /// `known` tokens of each.
+    fn later(&mut self, suffixes: &[Vec<u32>], known: usize) -> Vec<f32> {
+        let device = self.logits.device();
+        (0..known).for_each(|_| self.mask.push(TokenKind::Suffix));
+        // Rows that end earlier carry their last token on; what follows it is not read.
+        let carried = |suffix: &Vec<u32>| {
+            (0..known).map(|i| suffix[i.min(suffix.len() - 1)]).collect::<Vec<u32>>()
+        };
+        let carried: Vec<Vec<u32>> = suffixes.iter().map(carried).collect();
+        let carried: Vec<&[u32]> = carried.iter().map(Vec::as_slice).collect();
+        let decoder = self.model.language_model();
+        let embeds = decoder.embed(ids(&carried, suffixes.len(), &device));
+        let hidden = decoder.forward(embeds, &self.mask, Some(&mut self.cache));
+        let width = hidden.dims()[2];
+        let rows = suffixes.iter().enumerate();
+        let slots = rows.flat_map(|(row, suffix)| row * known..row * known + suffix.len() - 1);
+        let slots: Vec<i64> = slots.map(|slot| slot as i64).collect();
+        let count = slots.len();
+        let slots = TensorData::new(slots, [count]);
+        let hidden = hidden
+            .reshape([suffixes.len() * known, width])
+            .select(0, Tensor::<B, 1, Int>::from_data(slots, &device));
+        let tokens: Vec<u32> = suffixes.iter().flat_map(|suffix| &suffix[1..]).copied().collect();
+        chosen(&hidden, &tokens, |hidden| decoder.logits(hidden.unsqueeze_dim(0)).squeeze_dim(0))
+    }
+}
+
+/// Rows whose logits are held at a time: each has one for every token of the vocabulary, a megabyte
+/// of the published models' in f32.
+const LOGITS_AT_ONCE: usize = 32;
+
+/// The log-probability of a token after each row, of which `logits` are made a few at a time.
+///
+/// # Shapes
+/// - `rows`: `[R, D]`, with one of `tokens` each
+/// - `logits`: `[r, D]` to `[r, V]`
+fn chosen<B: NnBackend>(
+    rows: &Tensor<B, 2>,
+    tokens: &[u32],
+    logits: impl Fn(Tensor<B, 2>) -> Tensor<B, 2>,
+) -> Vec<f32> {
+    let mut values = Vec::with_capacity(tokens.len());
+    for some in tokens.chunks(LOGITS_AT_ONCE) {
+        let part = rows.clone().narrow(0, values.len(), some.len());
+        let all = log_softmax(logits(part), 1);
+        let some: Vec<&[u32]> = some.chunks(1).collect();
+        let chosen = all.gather(1, ids(&some, some.len(), &rows.device()));
+        values.extend(chosen.into_data().iter::<f32>());
+    }
+    values
 }
 
 /// Rows of token ids as one tensor, `[B, L]`.
@@ -199,4 +236,31 @@ fn next_logits<B: NnBackend>(
     let slots = Tensor::<B, 1, Int>::from_data(data, &hidden.device());
     let rows = hidden.reshape([batch * length, width]).select(0, slots);
     model.language_model().logits(rows.unsqueeze_dim(0)).squeeze_dim(0)
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use std::cell::Cell;
+
+    use burn_flex::{Flex, FlexDevice};
+
+    use super::*;
+
+    #[test]
+    fn logits_are_made_a_few_at_a_time_and_are_those_of_all() {
+        let count = 2 * LOGITS_AT_ONCE + 5;
+        let numbers: Vec<f32> = (0..count * 7).map(|i| ((i * i) % 23) as f32 / 5.0).collect();
+        let rows = Tensor::<Flex, 2>::from_data(TensorData::new(numbers, [count, 7]), &FlexDevice);
+        let tokens: Vec<u32> = (0..count as u32).map(|row| row * 5 % 7).collect();
+        let most = Cell::new(0);
+        let found = chosen(&rows, &tokens, |part| {
+            most.set(most.get().max(part.dims()[0]));
+            part
+        });
+        assert_eq!(most.get(), LOGITS_AT_ONCE);
+        let all: Vec<f32> = log_softmax(rows, 1).into_data().iter().collect();
+        let expected = tokens.iter().enumerate().map(|(row, &token)| all[row * 7 + token as usize]);
+        assert_eq!(found.len(), count);
+        assert!(found.iter().zip(expected).all(|(found, all)| (found - all).abs() < 1e-6));
+    }
 }

@@ -144,7 +144,7 @@ fn detection_finds_the_squares_with_and_without_the_rule() {
         {
             let label = found.label.clone();
             let truth = paligemma::DetectedBox { label, x0, y0, x1, y1, confidence: 1.0 };
-            assert!(found.overlap(&truth) > 0.7, "{found:?}");
+            assert!(found.iou(&truth) > 0.7, "{found:?}");
             assert!(found.confidence > 0.01 && found.confidence <= 1.0, "{found:?}");
         }
     }

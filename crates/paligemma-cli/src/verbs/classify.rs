@@ -8,6 +8,7 @@ use paligemma::Label;
 
 use crate::args::{JsonArgs, ModelArgs};
 use crate::error::Error;
+use crate::pictures::Outcome;
 use crate::{output, pictures, wire};
 
 /// Labels to weigh for pictures.
@@ -22,7 +23,8 @@ pub(crate) struct Classify {
     /// A text file with a label on each line
     #[arg(long, value_name = "FILE")]
     labels_file: Option<PathBuf>,
-    /// The prompt that a label answers, as the model was trained on it
+    /// The prompt that a label answers, as the model was trained on it. The embedded model was never
+    /// asked this one: give it questions such as "answer en what color is the star?"
     #[arg(long, value_name = "PROMPT", default_value_t = paligemma::Classify::default().template)]
     template: String,
     /// Weigh labels per token, so that long ones are no less likely for their length
@@ -56,25 +58,26 @@ impl Classify {
         };
         let model = pictures::open_model(&self.images, &self.model)?;
         let classifier = model.classifier(&labels, &how)?;
-        let mut all = Vec::with_capacity(self.images.len());
-        for path in &self.images {
+        let all = pictures::each(&self.images, |path| {
             let mut labels = classifier.classify(&pictures::encode(&model, path)?)?;
             labels.truncate(self.top.map_or(usize::MAX, NonZeroUsize::get));
-            all.push((pictures::name(path), labels));
-        }
+            Ok(labels)
+        })?;
         if self.json.json {
-            return output::json(&wire::Classes::new(&all));
+            output::json(&wire::Classes::new(&all))?;
+        } else {
+            show(&all)?;
         }
-        show(&all)
+        pictures::conclude(&all)
     }
 }
 
-fn show(all: &[(String, Vec<Label>)]) -> Result<(), Error> {
-    let head = ["probability", "label", "picture"].map(str::to_owned);
-    let rows = all.iter().flat_map(|(picture, labels)| {
-        labels.iter().map(move |label| {
-            [format!("{:.4}", label.probability), label.text.clone(), picture.clone()]
-        })
-    });
-    output::table(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
+fn show(all: &[Outcome<Vec<Label>>]) -> Result<(), Error> {
+    let labels = all
+        .iter()
+        .flat_map(|(picture, labels)| labels.iter().flatten().map(move |label| (picture, label)));
+    let row = |(picture, label): (&String, &Label)| {
+        [format!("{:.4}", label.probability), label.text.clone(), picture.clone()]
+    };
+    output::table_of(["probability", "label", "picture"], labels.map(row))
 }

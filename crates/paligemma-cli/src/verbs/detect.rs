@@ -57,7 +57,7 @@ impl Detect {
 
 /// A box as it is drawn.
 pub(super) fn thing(found: &DetectedBox) -> Thing<'_> {
-    let edges = [found.x0, found.y0, found.x1, found.y1];
+    let edges = found.edges();
     Thing { label: &found.label, confidence: Some(found.confidence), edges, mask: None }
 }
 

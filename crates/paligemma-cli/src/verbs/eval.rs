@@ -17,7 +17,7 @@ use paligemma_metrics::{Metric, Report};
 use crate::args::{AnswerArgs, ModelArgs};
 use crate::bar::Bar;
 use crate::error::Error;
-use crate::files::{OutFolder, replace};
+use crate::files::OutFolder;
 use crate::pictures::name;
 use crate::{output, wire};
 use compare::References;
@@ -143,7 +143,7 @@ fn write(out: &OutFolder, measured: &Measured) -> Result<(), Error> {
     let json = json.map_err(std::io::Error::from)?;
     let put = |name: &str, bytes: &[u8]| {
         let path = folder.join(name);
-        replace(&path, bytes).map_err(|source| Error::Write { path, source })
+        paligemma_files::write(&path, bytes).map_err(|source| Error::Write { path, source })
     };
     put("worst.html", page::worst(measured).as_bytes())?;
     put("eval.json", &json)

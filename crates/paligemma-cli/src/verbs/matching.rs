@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::args::{JsonArgs, ModelArgs};
 use crate::error::Error;
+use crate::pictures::Outcome;
 use crate::{output, pictures, wire};
 
 /// A text to hold against a picture.
@@ -42,40 +43,40 @@ type Pair = (String, paligemma::Match);
 impl Match {
     /// Holds the text against the picture.
     pub(crate) fn run(self) -> Result<(), Error> {
-        let pairs = pairs(&[self.image], &[self.text], &self.model)?;
+        let model = pictures::open_model(std::slice::from_ref(&self.image), &self.model)?;
+        let found = model.match_text(&pictures::encode(&model, &self.image)?, &self.text)?;
+        let pair = (pictures::name(&self.image), found);
         if self.json.json {
-            // One picture and one text make one pair.
-            return pairs.iter().try_for_each(|pair| output::json(&wire::Match::new(pair)));
+            return output::json(&wire::Match::new(&pair));
         }
-        show(&pairs)
+        show(&[pair])
     }
 }
 
 impl Rank {
-    /// Every text held against every picture, the best match first.
+    /// Every text held against every picture that can be read, the best match first.
     pub(crate) fn run(self) -> Result<(), Error> {
-        let mut pairs = pairs(&self.images, &self.texts, &self.model)?;
+        let model = pictures::open_model(&self.images, &self.model)?;
+        let matcher = model.matcher(&self.texts)?;
+        let all = pictures::each(&self.images, |path| {
+            Ok(matcher.matches(&pictures::encode(&model, path)?)?)
+        })?;
+        let of = |(picture, found): &Outcome<Vec<paligemma::Match>>| {
+            let found = found.iter().flatten().cloned();
+            found.map(|found| (picture.clone(), found)).collect::<Vec<Pair>>()
+        };
+        let mut pairs: Vec<Pair> = all.iter().flat_map(of).collect();
         pairs.sort_by(|(_, a), (_, b)| b.score().total_cmp(&a.score()));
         if self.json.json {
-            return output::json(&wire::Matches::new(&pairs));
+            output::json(&wire::Matches::new(&pairs, &all))?;
+        } else {
+            show(&pairs)?;
         }
-        show(&pairs)
+        pictures::conclude(&all)
     }
-}
-
-fn pairs(images: &[PathBuf], texts: &[String], model: &ModelArgs) -> Result<Vec<Pair>, Error> {
-    let model = pictures::open_model(images, model)?;
-    let matcher = model.matcher(texts)?;
-    let mut pairs = Vec::with_capacity(images.len() * texts.len());
-    for path in images {
-        let matches = matcher.matches(&pictures::encode(&model, path)?)?;
-        pairs.extend(matches.into_iter().map(|found| (pictures::name(path), found)));
-    }
-    Ok(pairs)
 }
 
 fn show(pairs: &[Pair]) -> Result<(), Error> {
-    let head = ["score", "with picture", "without", "text", "picture"].map(str::to_owned);
     let row = |(picture, found): &Pair| {
         [
             format!("{:.3}", found.score()),
@@ -85,5 +86,6 @@ fn show(pairs: &[Pair]) -> Result<(), Error> {
             picture.clone(),
         ]
     };
-    output::table(&std::iter::once(head).chain(pairs.iter().map(row)).collect::<Vec<_>>())
+    let head = ["score", "with picture", "without", "text", "picture"];
+    output::table_of(head, pairs.iter().map(row))
 }

@@ -1,9 +1,10 @@
 //! `segment`: things cut out, as lines, as an object, as a drawing and as masks.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use paligemma::Segment as Found;
+use paligemma::image::DynamicImage;
 use paligemma::tasks::segmentation_prompt;
 use paligemma_overlay::{Thing, draw};
 
@@ -24,9 +25,13 @@ pub(crate) struct Segment {
     /// Also draw the masks into a copy of the picture (.png, .jpg or .webp)
     #[arg(long, value_name = "PICTURE")]
     out: Option<PathBuf>,
-    /// Also write each mask as a PNG of the size of the picture, white where the thing is
+    /// Also write each mask as a PNG of the size of the picture, white where the thing is, in place
+    /// of those that an earlier run wrote of a picture of this name
     #[arg(long, value_name = "DIR")]
     masks: Option<PathBuf>,
+    /// Write into --masks what the pixels were decided by: 16-bit grey, the thing from 32768 on
+    #[arg(long, requires = "masks")]
+    soft: bool,
     /// The mask VQ-VAE, .npz or .safetensors, if it is not in the model's folder
     #[arg(long, value_name = "FILE")]
     mask_model: Option<PathBuf>,
@@ -40,6 +45,7 @@ impl Segment {
     /// Pictures are written before anything is printed.
     pub(crate) fn run(self) -> Result<(), Error> {
         let things: Vec<&str> = self.things.split(';').collect();
+        let files = MaskNames::of(&self.image);
         let query = Query::new(vec![self.image], segmentation_prompt(&things)?, self.model)?;
         let out = self.out.map(OutFile::new).transpose()?;
         let masks = self.masks.map(OutFolder::new).transpose()?;
@@ -62,8 +68,12 @@ impl Segment {
             out.write(draw(picture, &things))?;
         }
         if let Some(masks) = masks {
-            let names = segments.iter().enumerate().map(name);
-            masks.write(names.zip(segments.iter().map(|segment| segment.mask.to_picture())))?;
+            let names = segments.iter().enumerate().map(|(place, found)| files.name(place, found));
+            let soft = self.soft;
+            let picture = |found: &Found| -> DynamicImage {
+                if soft { found.soft.to_picture().into() } else { found.mask.to_picture().into() }
+            };
+            masks.write(names.zip(segments.iter().map(picture)), |name| files.is_one(name))?;
         }
         if self.look.answer.json.json {
             return output::json(&wire::Segmentation::new(&answer, timings, &segments));
@@ -76,9 +86,59 @@ impl Segment {
     }
 }
 
-/// The name of a mask's file: its place in the answer, and what of its label any system allows.
-fn name((index, segment): (usize, &Found)) -> String {
+/// What the files of a picture's masks are called: `street.000.car`, without its ending.
+struct MaskNames {
+    start: String,
+}
+
+impl MaskNames {
+    fn of(picture: &Path) -> Self {
+        Self { start: plain(&picture.file_stem().unwrap_or_default().to_string_lossy()) }
+    }
+
+    /// The name of a mask: its picture, its place in the answer, and its label.
+    fn name(&self, place: usize, Found { found, .. }: &Found) -> String {
+        format!("{}.{place:03}.{}", self.start, plain(&found.label))
+    }
+
+    /// Whether a file of this name is a mask of such a picture.
+    fn is_one(&self, name: &str) -> bool {
+        let rest = name.strip_prefix(&self.start).and_then(|rest| rest.strip_prefix('.'));
+        let rest = rest.and_then(|rest| rest.strip_suffix(".png")?.split_once('.'));
+        rest.is_some_and(|(place, label)| {
+            place.len() >= 3
+                && place.bytes().all(|digit| digit.is_ascii_digit())
+                && !label.contains('.')
+        })
+    }
+}
+
+/// What of a text any system allows in a name, and no point.
+fn plain(text: &str) -> String {
     let plain = |letter: char| if letter.is_alphanumeric() { letter } else { '_' };
-    let label: String = segment.found.label.chars().take(40).map(plain).collect();
-    format!("{index:03}_{label}")
+    text.chars().take(40).map(plain).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_masks_of_the_picture_are_known_as_such() {
+        let names = MaskNames::of("in/street 1.jpg".as_ref());
+        for (name, is) in [
+            ("street_1.000.car.png", true),
+            ("street_1.1000.car.png", true),
+            ("street_1.002..png", true),
+            ("street_2.000.car.png", false),
+            ("street_1.png", false),
+            ("street_1.000.png", false),
+            ("street_1.0a0.car.png", false),
+            ("street_1.000.car.jpg", false),
+            ("street_1.000.car.old.png", false),
+            ("my street_1.000.car.png", false),
+        ] {
+            assert_eq!(names.is_one(name), is, "{name}");
+        }
+    }
 }

@@ -3,6 +3,8 @@
 use paligemma_search::{Failed, Found, Report};
 use serde::Serialize;
 
+use crate::pictures::Outcome;
+
 /// `classify`.
 #[derive(Serialize)]
 pub(crate) struct Classes<'a> {
@@ -12,7 +14,10 @@ pub(crate) struct Classes<'a> {
 #[derive(Serialize)]
 struct Classified<'a> {
     picture: &'a str,
-    labels: Vec<Label<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<Vec<Label<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -28,6 +33,7 @@ struct Label<'a> {
 #[derive(Serialize)]
 pub(crate) struct Matches<'a> {
     matches: Vec<Match<'a>>,
+    failed: Vec<LeftOut<'a>>,
 }
 
 /// `match`.
@@ -50,7 +56,10 @@ pub(crate) struct Embeddings<'a> {
 #[derive(Serialize)]
 struct Embedded<'a> {
     picture: &'a str,
-    embedding: &'a [f32],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    embedding: Option<&'a [f32]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
 }
 
 /// `index`.
@@ -83,23 +92,34 @@ struct Hit<'a> {
     height: u32,
 }
 
+/// Why nothing came of a picture.
+fn error<T>(outcome: &Result<T, String>) -> Option<&str> {
+    outcome.as_ref().err().map(String::as_str)
+}
+
 impl<'a> Classes<'a> {
-    pub(crate) fn new(all: &'a [(String, Vec<paligemma::Label>)]) -> Self {
+    pub(crate) fn new(all: &'a [Outcome<Vec<paligemma::Label>>]) -> Self {
         let label = |label: &'a paligemma::Label| {
             let paligemma::Label { ref text, tokens, log_likelihood, prior, probability } = *label;
             Label { text, probability, log_likelihood, prior, tokens }
         };
-        let wire = |(picture, labels): &'a (String, Vec<_>)| Classified {
+        let wire = |(picture, labels): &'a Outcome<Vec<_>>| Classified {
             picture,
-            labels: labels.iter().map(label).collect(),
+            labels: labels.as_ref().ok().map(|labels| labels.iter().map(label).collect()),
+            error: error(labels),
         };
         Self { pictures: all.iter().map(wire).collect() }
     }
 }
 
 impl<'a> Matches<'a> {
-    pub(crate) fn new(pairs: &'a [(String, paligemma::Match)]) -> Self {
-        Self { matches: pairs.iter().map(Match::new).collect() }
+    pub(crate) fn new<T>(pairs: &'a [(String, paligemma::Match)], all: &'a [Outcome<T>]) -> Self {
+        let left_out = |(picture, outcome): &'a Outcome<T>| {
+            let picture = picture.clone();
+            error(outcome).map(|error| LeftOut { picture, error })
+        };
+        let failed = all.iter().filter_map(left_out).collect();
+        Self { matches: pairs.iter().map(Match::new).collect(), failed }
     }
 }
 
@@ -111,11 +131,13 @@ impl<'a> Match<'a> {
 }
 
 impl<'a> Embeddings<'a> {
-    pub(crate) fn new(names: &'a [String], vectors: &'a [Vec<f32>]) -> Self {
-        let pictures = names.iter().zip(vectors);
-        let wire =
-            |(picture, embedding): (&'a String, &'a Vec<f32>)| Embedded { picture, embedding };
-        Self { pictures: pictures.map(wire).collect() }
+    pub(crate) fn new(all: &'a [Outcome<Vec<f32>>]) -> Self {
+        let wire = |(picture, embedding): &'a Outcome<Vec<f32>>| Embedded {
+            picture,
+            embedding: embedding.as_deref().ok(),
+            error: error(embedding),
+        };
+        Self { pictures: all.iter().map(wire).collect() }
     }
 }
 

@@ -62,7 +62,8 @@ fn prompts() {
     let limit = ["the model's limit is 512", "shorten it"];
     refuses(&["ask", scene, long], &limit);
     refuses(&["generate", scene, "--prompt", long, "--json"], &limit);
-    refuses(&["score", scene, "--prompt", "ocr", "--candidate", long], &limit);
+    let words = ["score", scene, "--prompt", "ocr", "--candidate", long];
+    refuses(&words, &["the answer `red", "there is room for", "shorten it"]);
     let pictures = [scene; 8];
     refuses(&[&["generate"][..], &pictures, &["--prompt", "ocr"]].concat(), &limit);
 }

@@ -53,6 +53,41 @@ fn every_picture_has_a_row() {
 }
 
 #[test]
+fn boxes_are_those_of_detect() {
+    let desk = Desk::new();
+    let (scene, out) = (&*desk.scene(), &*desk.name("out.jsonl"));
+    let words = ["batch", scene, "--prompt", "detect red square ; blue square", "--out", out];
+    prints(&words);
+    let row = &lines(&desk, "out.jsonl")[0];
+    let alone = json(&["detect", scene, "red square ; blue square"]);
+    assert!(!alone["boxes"].as_array().unwrap().is_empty());
+    assert_eq!(row["boxes"], alone["boxes"]);
+    assert_eq!((&row["width"], &row["height"]), (&value!(150), &value!(100)));
+    let words = ["batch", scene, "--prompt", "caption en", "--out", &desk.name("other.jsonl")];
+    prints(&words);
+    assert!(lines(&desk, "other.jsonl")[0].get("boxes").is_none());
+}
+
+#[test]
+fn bad_rows_are_tried_again() {
+    let desk = desk();
+    let run = |more: &[&str]| {
+        let words = batch(&desk, "out.jsonl", more);
+        paligemma().args(&words).output().unwrap()
+    };
+    assert!(run(&[]).status.success());
+    let before = lines(&desk, "out.jsonl");
+    fs::copy(desk.path("scene.png"), desk.path("in/9.jpg")).unwrap();
+    let output = run(&["--resume", "--strict"]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let after = lines(&desk, "out.jsonl");
+    assert_eq!(after[2]["text"], after[0]["text"]);
+    for row in [0, 1, 3, 4] {
+        assert_eq!(after[row], before[row]);
+    }
+}
+
+#[test]
 fn rows_may_ask_for_themselves() {
     let desk = desk();
     let long = "red circle ".repeat(600);

@@ -51,6 +51,27 @@ fn a_converted_model_answers_as_one_that_is_packed_when_loaded() {
 }
 
 #[test]
+fn a_converted_model_still_cuts_out() {
+    let desk = Desk::new();
+    let (scene, out) = (&*desk.scene(), &*desk.name("int8"));
+    prints(&["convert", "--dtype", "int8", "--out", out]);
+    let segment = |more: &[&str]| {
+        let words = ["segment", scene, "red square ; blue square", "--constrained"];
+        json(&[&words[..], more].concat())["segments"].clone()
+    };
+    let direct = segment(&["--dtype", "int8"]);
+    assert!(!direct.as_array().unwrap().is_empty());
+    assert_eq!(segment(&["--model", out]), direct);
+    // From a folder, under any of its names.
+    let folder = pocket_folder();
+    fs::write(folder.path().join("vae-oid.safetensors"), pocket::MASKS).unwrap();
+    let (model, again) = (folder.path().to_str().unwrap(), &*desk.name("again"));
+    prints(&["convert", "--model", model, "--dtype", "int8", "--out", again]);
+    assert_eq!(segment(&["--model", again]), direct);
+    assert!(Path::new(again).join("vae-oid.safetensors").is_file());
+}
+
+#[test]
 fn instructions_are_held_down_by_name() {
     let desk = Desk::new();
     let caption = |isa: &str| {

@@ -204,11 +204,81 @@ fn an_index_of_another_model_is_refused() {
     fs::write(&weights, bytes).unwrap();
     refuses(&["search", &out, "--image", SCENE, "--model", same], &["another model"]);
     refuses(&["index", &album, "--out", &out, "--model", same], &["another model"]);
-    let file = fs::read_dir(&out).unwrap().next().unwrap().unwrap().path();
-    fs::write(&file, "garbage").unwrap();
+    fs::write(desk.path("kept/pictures-000001.safetensors"), "garbage").unwrap();
     refuses(&["search", &out, "--image", SCENE], &["pictures-000001", "damaged"]);
     refuses(&["search", &album, "--text", "star"], &["holds no index", "paligemma index"]);
     refuses(&["search", &desk.name("none"), "--text", "star"], &["holds no index"]);
+}
+
+/// What is printed, after a look at the status and at a line of error for `bad.png` and another.
+fn with_two_bad(words: &[&str], other: &str) -> String {
+    let output = paligemma().args(words).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let lines: Vec<&str> = said.lines().collect();
+    let [first, second] = lines[..] else { panic!("{said}") };
+    assert!(first.starts_with("error: ") && first.contains("bad.png: not a picture"), "{said}");
+    assert!(second.starts_with("error: ") && second.contains(other), "{said}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_bad_picture_leaves_the_others() {
+    let desk = Desk::new();
+    let scene = &*desk.scene();
+    let bad = &*desk.file("bad.png", b"no picture");
+    let missing = "no/such.png";
+    let run = |words: &[&str]| with_two_bad(words, missing);
+    let said = |words: &[&str]| -> Value {
+        serde_json::from_str(&run(&[words, &["--json"]].concat())).unwrap()
+    };
+    let without = |words: &[&str]| json(&[words, &[SCENE, scene]].concat());
+    let errors = |pictures: &Value| {
+        assert_eq!(column(pictures, "picture"), [bad, missing]);
+        assert!(column(pictures, "error")[0].contains("not a picture"), "{pictures}");
+    };
+
+    let four = [SCENE, bad, missing, scene];
+    for (words, member) in [
+        (&["classify", "--label", "red", "--label", "white"][..], "labels"),
+        (&["embed"], "embedding"),
+    ] {
+        let (all, good) = (said(&[words, &four].concat()), without(words));
+        let rows = all["pictures"].as_array().unwrap();
+        assert_eq!(column(&all["pictures"], "picture"), four);
+        let mut members = keys(&rows[0]);
+        members.sort_unstable_by_key(|name| *name == "picture");
+        assert_eq!(members, [member, "picture"]);
+        assert!(rows[1..3].iter().all(|row| keys(row) == ["error", "picture"]), "{all}");
+        errors(&Value::from(rows[1..3].to_vec()));
+        if member == "labels" {
+            assert_eq!((&rows[0], &rows[3]), (&good["pictures"][0], &good["pictures"][1]));
+        }
+    }
+    let rank = ["rank", "--text", "a large white star"];
+    let (all, good) = (said(&[&rank[..], &four].concat()), without(&rank));
+    assert_eq!(all["matches"], good["matches"]);
+    assert_eq!(good["failed"], object!([]));
+    errors(&all["failed"]);
+
+    let table = run(&[&["classify", "--label", "red", "--label", "white"], &four[..]].concat());
+    assert_eq!(table.lines().count(), 5, "{table}");
+    let lines = run(&[&["embed"], &four[..]].concat());
+    let is_none = |line: &str| line.split(' ').all(|value| value == "NaN");
+    assert_eq!(lines.lines().map(is_none).collect::<Vec<_>>(), [false, true, true, false]);
+    let out = desk.name("e.safetensors");
+    assert_eq!(run(&[&["embed", "--out", &out], &four[..]].concat()), "");
+    let file = fs::read(&out).unwrap();
+    let tensor = SafeTensors::deserialize(&file).unwrap();
+    let tensor = tensor.tensor("embeddings").unwrap();
+    assert_eq!(tensor.shape(), [4, 128]);
+    let rows = floats(tensor.data());
+    let none: Vec<bool> = rows.chunks(128).map(|row| row.iter().all(|v| v.is_nan())).collect();
+    assert_eq!(none, [false, true, true, false]);
+    // The end of all is the end of it: nothing is printed, and there is no file.
+    assert_eq!(run(&["classify", "--label", "red", bad, missing]), "");
+    assert_eq!(run(&["embed", "--out", &desk.name("none.npy"), bad, missing]), "");
+    assert!(!desk.path("none.npy").exists());
 }
 
 #[test]
@@ -218,20 +288,20 @@ fn what_cannot_be_done_is_refused() {
     let bad = &*desk.file("bad.png", b"no picture");
     for picture in ["no/such.png", bad] {
         for words in [
-            &["classify", scene, picture, "--label", "red"][..],
+            &["classify", picture, "--label", "red"][..],
             &["match", picture, "a star"],
-            &["rank", "--text", "a star", scene, picture],
-            &["embed", scene, picture],
-            &["embed", scene, picture, "--out", &desk.name("e.npy")],
+            &["rank", "--text", "a star", picture],
+            &["embed", picture],
+            &["embed", picture, "--out", &desk.name("e.npy")],
         ] {
             refuses(words, &[picture]);
         }
     }
-    refuses(&["classify", scene, "--label", " "], &["no label"]);
+    refuses(&["classify", scene, "--label", "a", "--label", " "], &["label 2 of 2 is blank"]);
     refuses(&["classify", scene, "--labels-file", &desk.name("none")], &["cannot read", "none"]);
     refuses(&["classify", scene, "--label", "a", "--template", "a {}"], &["has {}"]);
     refuses(&["classify", scene, "--label", "a", "--template", ""], &["the prompt is empty"]);
-    refuses(&["match", scene, " "], &["no text"]);
+    refuses(&["match", scene, " "], &["text 1 of 1 is blank"]);
     refuses(&["embed", scene, "--out", &desk.name("e.txt")], &[".npy or .safetensors"]);
     refuses(&["embed", scene, "--out", &desk.name("no/e.npy")], &["no such folder"]);
     refuses(&["index", &desk.name("none"), "--out", &desk.name("kept")], &["cannot read", "none"]);

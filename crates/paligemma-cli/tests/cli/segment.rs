@@ -5,7 +5,7 @@ use std::fs;
 use paligemma::image;
 use paligemma::{Bitmap, Rle};
 
-use crate::support::{Desk, json, keys, pocket_folder, prints, refuses};
+use crate::support::{Desk, json, keys, paligemma, pocket_folder, prints, refuses};
 
 const MASK_MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/masks/vae.npz");
 
@@ -42,7 +42,7 @@ fn masks_are_of_the_picture_and_in_their_boxes() {
         let holes = one["polygons"].as_array().unwrap().iter().all(|part| part["holes"].is_array());
         assert!(holes && mask.area() > 0 || one["polygons"] == serde_json::json!([]));
 
-        let file = image::open(desk.path("masks").join(format!("{index:03}_red_square.png")));
+        let file = image::open(desk.path("masks").join(format!("scene.{index:03}.red_square.png")));
         let file = file.unwrap().to_luma8();
         let white = Bitmap::from_fn(150, 100, |x, y| file.get_pixel(x, y).0 == [255]);
         assert_eq!((file.dimensions(), white), ((150, 100), mask));
@@ -53,6 +53,50 @@ fn masks_are_of_the_picture_and_in_their_boxes() {
     }
     assert_eq!(fs::read_dir(desk.path("masks")).unwrap().count(), segments.len());
     assert_eq!(prints(&words), lines.concat());
+}
+
+#[test]
+fn soft_masks_are_grey_and_their_upper_half_is_the_mask() {
+    let desk = Desk::new();
+    let scene = &*desk.scene();
+    let [hard, soft] = ["hard", "soft"].map(|name| desk.name(name));
+    prints(&[&words(scene)[..], &["--masks", &hard]].concat());
+    prints(&[&words(scene)[..], &["--masks", &soft, "--soft"]].concat());
+    let open =
+        |folder: &str| image::open(desk.path(folder).join("scene.000.red_square.png")).unwrap();
+    let (hard, soft) = (open("hard").to_luma8(), open("soft"));
+    let image::DynamicImage::ImageLuma16(soft) = soft else { panic!("not 16 bits of grey") };
+    assert_eq!(soft.dimensions(), (150, 100));
+    for (hard, soft) in hard.pixels().zip(soft.pixels()) {
+        assert_eq!(hard.0[0] == 255, soft.0[0] >= 32_768);
+    }
+    let mut levels: Vec<u16> = soft.pixels().map(|level| level.0[0]).collect();
+    levels.sort_unstable();
+    levels.dedup();
+    assert!(levels.len() > 10, "{levels:?}");
+    let alone = [&words(scene)[..], &["--soft"]].concat();
+    assert_eq!(paligemma().args(&alone).output().unwrap().status.code(), Some(2));
+}
+
+#[test]
+fn masks_of_an_earlier_run_are_replaced_and_other_files_stay() {
+    let desk = Desk::new();
+    let (scene, masks) = (&*desk.scene(), &*desk.name("masks"));
+    fs::create_dir(masks).unwrap();
+    let stays = ["other.000.cat.png", "scene.png", "notes.txt"];
+    for name in stays.iter().chain(&["scene.000.dog.png", "scene.007.red_square.png"]) {
+        fs::write(desk.path("masks").join(name), "").unwrap();
+    }
+    let found = json(&[&words(scene)[..], &["--masks", masks]].concat());
+    let count = found["segments"].as_array().unwrap().len();
+    let place = |place: usize| format!("scene.{place:03}.red_square.png");
+    let mut expected: Vec<String> = (0..count).map(place).collect();
+    expected.extend(stays.map(str::to_owned));
+    expected.sort();
+    let names = fs::read_dir(masks).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names, expected);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use paligemma_processor::sort_naturally;
 use walkdir::WalkDir;
 
 use crate::DataError;
@@ -63,7 +64,6 @@ pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
             files.push(entry.into_path());
         }
     }
-    // Names that differ only in leading zeros are equal in the natural order.
-    files.sort_by(|a, b| alphanumeric_sort::compare_path(a, b).then_with(|| a.cmp(b)));
+    sort_naturally(&mut files);
     Ok(files)
 }

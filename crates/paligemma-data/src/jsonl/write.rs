@@ -3,9 +3,9 @@
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use paligemma_files::WholeFile;
 use serde::Serialize;
 
-use crate::whole;
 use crate::{DataError, Example};
 
 /// A row as it is written.
@@ -35,8 +35,7 @@ pub fn write_jsonl(path: &Path, examples: &[Example]) -> Result<(), DataError> {
 fn write(path: &Path, examples: &[Example]) -> io::Result<()> {
     let whole = std::path::absolute(path)?;
     let folder = whole.parent().unwrap_or(Path::new(""));
-    let mut file = whole::beside(path)?;
-    let mut out = BufWriter::new(file.as_file_mut());
+    let mut out = BufWriter::new(WholeFile::at(path)?);
     for Example { images, prefix, suffix, references } in examples {
         let names: Vec<String> =
             images.iter().map(|image| name(image, folder)).collect::<io::Result<_>>()?;
@@ -49,10 +48,7 @@ fn write(path: &Path, examples: &[Example]) -> io::Result<()> {
         serde_json::to_writer(&mut out, &Row { image, images, prefix, suffix, references })?;
         out.write_all(b"\n")?;
     }
-    out.flush()?;
-    drop(out);
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    out.into_inner().map_err(io::IntoInnerError::into_error)?.appear().map(drop)
 }
 
 /// What a row calls a picture.

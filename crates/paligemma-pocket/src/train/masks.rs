@@ -13,16 +13,16 @@ use burn_flex::{Flex, FlexDevice};
 use paligemma_checkpoint::{Checkpoint, load_masks, save_masks};
 use paligemma_mask::{MaskConfig, MaskVqVae};
 use paligemma_nn::NnBackend;
-use paligemma_pocket::Scene;
 use paligemma_pocket::silhouette::silhouette;
 use paligemma_pocket::task::MaskCodes;
+use paligemma_pocket::{FIRST_HELD_OUT_SEED, Scene};
 use paligemma_processor::{Bitmap, MASK_SIDE, SEGMENTS};
 use paligemma_train::{Gradients, MixedOptimizer, OptimizerConfig, RunDirectory, Schedule};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::model::quiet;
-use super::{FIRST_HELD_OUT_SEED, Result, Training};
+use super::{Result, Training};
 
 /// The VQ-VAE as everything but its own training uses it.
 pub(crate) type Vae = MaskVqVae<Flex>;

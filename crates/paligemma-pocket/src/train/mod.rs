@@ -23,9 +23,6 @@ pub(crate) type Training = Autodiff<Flex>;
 /// Anything that may go wrong here ends the command with its message.
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// Seeds below this are trained on; scenes that measure begin here.
-pub(crate) const FIRST_HELD_OUT_SEED: u64 = 1 << 40;
-
 /// Trains from nothing or from the latest checkpoint in `out`, for `seconds` in all.
 pub(crate) fn run(out: &Path, seconds: f64) -> Result<()> {
     let device = FlexDevice;

@@ -8,12 +8,12 @@ use burn_flex::{Flex, FlexDevice};
 use paligemma::{DeviceSpec, Dtype, Model, Prompt, Session};
 use paligemma_checkpoint::{Checkpoint, PaliGemmaConfig};
 use paligemma_pocket::scene::SIDE;
-use paligemma_pocket::{Example, Scene, Score, Task, task};
+use paligemma_pocket::{Example, FIRST_HELD_OUT_SEED, Scene, Score, Task, task};
 use paligemma_processor::Tokenizer;
 
+use super::Result;
 use super::data::{pixels, tokenizer};
 use super::masks::{FILE, Vae, codes, decode, read};
-use super::{FIRST_HELD_OUT_SEED, Result};
 
 /// Rows decoded together.
 const ROWS: usize = 64;

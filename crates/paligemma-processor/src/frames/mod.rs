@@ -2,7 +2,6 @@
 
 mod animation;
 mod choice;
-mod folder;
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -11,8 +10,8 @@ use std::path::{Path, PathBuf};
 use image::{ImageFormat, RgbImage};
 
 pub use choice::{DEFAULT_FRAMES, FrameChoice};
-pub use folder::{is_picture_name, picture_files};
 
+use crate::folder::pictures_in;
 use crate::{PictureError, open_picture};
 
 /// The most frames a clip may have.
@@ -40,6 +39,12 @@ pub enum ClipError {
     #[error("no picture is in the folder {}: give a folder of PNG, JPEG, WebP, GIF, BMP or TIFF files", path.display())]
     NoPictures {
         /// The folder.
+        path: PathBuf,
+    },
+    /// An animation has no frame.
+    #[error("the animation {} has no frames: it may be damaged, save it anew", path.display())]
+    NoFrames {
+        /// The file.
         path: PathBuf,
     },
     /// The clip is longer than is worth reading.
@@ -102,7 +107,8 @@ impl Clip {
     /// can be read, there is no frame, or there are more than [`MAX_FRAMES`].
     pub fn open(path: &Path) -> Result<Self, ClipError> {
         let (source, frames) = if path.is_dir() {
-            let files = picture_files(path)?;
+            let failed = |source| ClipError::Read { path: path.to_owned(), source };
+            let files = pictures_in(path).map_err(failed)?.pictures;
             let frames = files.len();
             (Source::Folder(files), frames)
         } else {
@@ -114,7 +120,8 @@ impl Clip {
         };
         let path = path.to_owned();
         match frames {
-            0 => Err(ClipError::NoPictures { path }),
+            0 if path.is_dir() => Err(ClipError::NoPictures { path }),
+            0 => Err(ClipError::NoFrames { path }),
             _ if frames > MAX_FRAMES => Err(ClipError::TooLong { path }),
             _ => Ok(Self { path, source, frames }),
         }

@@ -5,12 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use paligemma::{DeviceSpec, Dtype, PaliGemma};
-use paligemma_pocket::{Scene, task};
+use paligemma_pocket::{FIRST_HELD_OUT_SEED, Scene, task};
 use paligemma_search::{Index, Report, update};
 use tempfile::TempDir;
-
-/// Scenes with this seed and later ones are for measuring.
-pub(crate) const FIRST: u64 = 1 << 40;
 
 pub(crate) static MODEL: LazyLock<PaliGemma> =
     LazyLock::new(|| PaliGemma::pocket(DeviceSpec::Auto, Dtype::F32).unwrap());
@@ -22,7 +19,7 @@ pub(crate) struct Album {
 
 /// The scene of this number, with one thing.
 pub(crate) fn scene(number: u64) -> Scene {
-    Scene::generate(FIRST + number, 1..=1)
+    Scene::generate(FIRST_HELD_OUT_SEED + number, 1..=1)
 }
 
 /// What is true of the scene.
@@ -70,11 +67,12 @@ impl Album {
         Index::open(&self.out(), &MODEL).unwrap()
     }
 
-    /// The files of the index with their contents.
+    /// The files of the index with their contents, hidden ones left out.
     pub(crate) fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let entries = fs::read_dir(self.out()).unwrap();
         let mut files: Vec<_> = entries
             .map(|entry| entry.unwrap().path())
+            .filter(|path| !path.file_name().unwrap().to_str().unwrap().starts_with('.'))
             .map(|path| (path.clone(), fs::read(path).unwrap()))
             .collect();
         files.sort();

@@ -49,8 +49,9 @@ fn an_interrupted_update_goes_on_where_it_was() {
     let [(first, contents)] = &album.files()[..] else { panic!("one file") };
     assert_eq!(album.index().len(), 16);
     // Half a file, as a process that was killed leaves it.
-    let half = album.out().join("pictures-000002.part");
+    let half = album.out().join(".part-killed");
     fs::write(&half, &contents[..contents.len() / 2]).unwrap();
+    assert!(paligemma_files::is_unfinished(half.file_name().unwrap()));
     assert_eq!(album.index().len(), 16);
 
     let report = album.update();
@@ -66,6 +67,24 @@ fn an_interrupted_update_goes_on_where_it_was() {
         found.iter().map(|found| number(&found.path)).collect::<Vec<_>>()
     };
     assert_eq!(names(&album), names(&other));
+}
+
+#[test]
+fn an_index_has_one_writer_and_any_reader() {
+    let album = Album::new(0..3);
+    album.update();
+    album.add(3);
+    // In the middle of an update.
+    let mut met = 0;
+    let middle = |_: Progress| {
+        let other = update(&MODEL, &album.pictures(), &album.out(), |_| ()).unwrap_err();
+        assert!(matches!(&other, SearchError::Locked { path } if *path == album.out()), "{other}");
+        assert_eq!(album.index().len(), 4);
+        met += 1;
+    };
+    update(&MODEL, &album.pictures(), &album.out(), middle).unwrap();
+    assert_eq!(met, 1);
+    assert_eq!(album.update().unchanged, 4);
 }
 
 #[test]
