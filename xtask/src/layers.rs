@@ -25,6 +25,8 @@ const LAYERS: &[Layer] = &[
     layer("paligemma-packed", &[], NO_FILES),
     layer("paligemma-nn", &["paligemma-packed"], NO_FILES),
     layer("paligemma-processor", &[], &[]),
+    layer("paligemma-data", &["paligemma-processor"], &[]),
+    layer("paligemma-metrics", &[], NO_FILES),
     layer("paligemma-overlay", &["paligemma-processor"], &[]),
     layer("paligemma-siglip", &["paligemma-nn"], NO_FILES),
     layer("paligemma-gemma", &["paligemma-nn"], NO_FILES),
@@ -75,6 +77,8 @@ const LAYERS: &[Layer] = &[
             "paligemma",
             "paligemma-batch",
             "paligemma-checkpoint",
+            "paligemma-data",
+            "paligemma-metrics",
             "paligemma-overlay",
             "paligemma-processor",
             "paligemma-search",
@@ -87,8 +91,13 @@ const LAYERS: &[Layer] = &[
 ];
 
 /// Packages that are plain data all the way down: no name in their tree begins so.
-const FREE_OF: &[(&str, &str)] =
-    &[("paligemma-overlay", "burn"), ("paligemma-packed", "burn"), ("paligemma-processor", "burn")];
+const FREE_OF: &[(&str, &str)] = &[
+    ("paligemma-data", "burn"),
+    ("paligemma-metrics", "burn"),
+    ("paligemma-overlay", "burn"),
+    ("paligemma-packed", "burn"),
+    ("paligemma-processor", "burn"),
+];
 
 const fn layer(
     package: &'static str,

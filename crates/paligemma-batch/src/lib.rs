@@ -3,6 +3,7 @@
 //! [`rows`] reads what is to be answered from a folder, a pattern or a JSONL file, [`Output`] begins
 //! or takes up a file of results, and [`run`] fills it. The file is JSON lines, one per row and in
 //! the order of the rows; if its name ends in `.parquet`, a table is made of them at the end.
+//! [`answer_rows`] is the same without a file.
 //!
 //! ```no_run
 //! use std::ops::ControlFlow;
@@ -40,5 +41,5 @@ pub use error::{BatchError, RowsError};
 pub use job::Job;
 pub use output::Output;
 pub use rows::{Image, Row, rows};
-pub use run::{Summary, run};
+pub use run::{Summary, answer_rows, run};
 pub use shard::Shard;

@@ -41,22 +41,22 @@ pub fn run(
     batch_size: usize,
     mut progress: impl FnMut(Summary) -> ControlFlow<()>,
 ) -> Result<Summary, BatchError> {
-    let (size, side) = (batch_size.max(1), model.picture_side());
     let mut journal = output.open(job)?;
     let left = &job.rows[journal.done..];
     let broken = progress(summary(job, &journal)).is_break();
     if !broken {
-        thread::scope(|scope| {
-            let (sender, batches) = mpsc::sync_channel(AHEAD);
-            scope.spawn(move || read::ahead(left, size, side, &sender));
-            for (rows, batch) in left.chunks(size).zip(batches) {
-                journal.append(&answer(model, job.options, rows, batch))?;
-                if progress(summary(job, &journal)).is_break() {
-                    break;
-                }
+        let failed = answer_rows(model, left, job.options, batch_size, |rows, answers| {
+            let results = rows.iter().zip(answers);
+            let results: Vec<_> =
+                results.map(|(row, answer)| ResultRow::new(row, answer)).collect();
+            if let Err(error) = journal.append(&results) {
+                return ControlFlow::Break(Some(error));
             }
-            Ok(())
-        })?;
+            progress(summary(job, &journal)).map_break(|()| None)
+        });
+        if let Some(error) = failed.flatten() {
+            return Err(error);
+        }
     }
     if journal.done == job.rows.len() {
         output.finish(&journal)?;
@@ -64,12 +64,34 @@ pub fn run(
     Ok(summary(job, &journal))
 }
 
+/// Answers rows, `batch_size` at a time and in their order, while the pictures of the next are read.
+///
+/// `take` is given every batch with its answers, or why there is none, and may break off with a value,
+/// which is then returned.
+pub fn answer_rows<T>(
+    model: &impl Answers,
+    rows: &[Row],
+    options: Options,
+    batch_size: usize,
+    mut take: impl FnMut(&[Row], Vec<Result<Answer, Error>>) -> ControlFlow<T>,
+) -> Option<T> {
+    let (size, side) = (batch_size.max(1), model.picture_side());
+    thread::scope(|scope| {
+        let (sender, batches) = mpsc::sync_channel(AHEAD);
+        scope.spawn(move || read::ahead(rows, size, side, &sender));
+        rows.chunks(size)
+            .zip(batches)
+            .try_for_each(|(rows, batch)| take(rows, answer(model, options, batch)))
+            .break_value()
+    })
+}
+
 fn summary(job: &Job, journal: &Journal) -> Summary {
     Summary { rows: job.rows.len(), done: journal.done, failed: journal.failed }
 }
 
-/// The results of a batch, in its order.
-fn answer(model: &impl Answers, options: Options, rows: &[Row], batch: Batch) -> Vec<ResultRow> {
+/// The answers of a batch, in its order.
+fn answer(model: &impl Answers, options: Options, batch: Batch) -> Vec<Result<Answer, Error>> {
     let mut questions: Vec<Question> = Vec::new();
     let failures: Vec<Option<Error>> = batch
         .into_iter()
@@ -78,9 +100,8 @@ fn answer(model: &impl Answers, options: Options, rows: &[Row], batch: Batch) ->
     let answers: Vec<Result<Answer, Error>> =
         if questions.is_empty() { Vec::new() } else { model.answers(&questions, options) };
     let mut answers = answers.into_iter();
-    let results = rows.iter().zip(failures).filter_map(|(row, failure)| {
-        let answer = failure.map_or_else(|| answers.next(), |error| Some(Err(error)))?;
-        Some(ResultRow::new(row, answer))
-    });
-    results.collect()
+    let answers = failures
+        .into_iter()
+        .filter_map(|failure| failure.map_or_else(|| answers.next(), |error| Some(Err(error))));
+    answers.collect()
 }

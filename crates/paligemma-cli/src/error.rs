@@ -7,8 +7,11 @@ use std::process::ExitCode;
 use paligemma::image::ImageError;
 use paligemma_batch::{BatchError, RowsError};
 use paligemma_checkpoint::SaveError;
+use paligemma_data::{DataError, PresetError};
+use paligemma_metrics::{Metric, MetricError};
 use paligemma_processor::ClipError;
 use paligemma_search::SearchError;
+use paligemma_train::FinetuneError;
 use thiserror::Error;
 
 /// Everything that may end a run; each is one line.
@@ -164,6 +167,37 @@ pub(crate) enum Error {
         /// The results.
         out: PathBuf,
     },
+    /// Examples cannot be read, imported or written.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Answers cannot be scored.
+    #[error(transparent)]
+    Metric(#[from] MetricError),
+    /// A row of data cannot be answered, so that there is no score.
+    #[error("line {line} of the data: {source}")]
+    EvalRow {
+        /// Its line.
+        line: String,
+        /// Why.
+        source: paligemma::Error,
+    },
+    /// A metric of boxes, and a row whose answer is none.
+    #[error(
+        "{metric} compares {needs}, and line {line} of the data has {found:?}: use a metric of text,          such as exact"
+    )]
+    NoRegion {
+        /// The metric.
+        metric: Metric,
+        /// What an answer should have.
+        needs: &'static str,
+        /// The line.
+        line: usize,
+        /// What it has.
+        found: String,
+    },
+    /// There is no such recipe.
+    #[error(transparent)]
+    Preset(#[from] PresetError),
     /// The user broke off.
     #[error("interrupted, {done} of {rows} rows are done: the same command with --resume goes on")]
     Interrupted {
@@ -171,6 +205,36 @@ pub(crate) enum Error {
         done: usize,
         /// All rows.
         rows: usize,
+    },
+    /// Training.
+    #[error(transparent)]
+    Finetune(#[from] FinetuneError),
+    /// The user broke a run off.
+    #[error(
+        "stopped after {steps} of {total} steps, with a checkpoint: `finetune --resume {}` goes on",
+        run.display()
+    )]
+    Stopped {
+        /// Steps done.
+        steps: usize,
+        /// Steps of the whole run.
+        total: usize,
+        /// The run's folder.
+        run: PathBuf,
+    },
+    /// A new run where there is one.
+    #[error("{} holds a run: go on with --resume {}, or name another folder", run.display(), run.display())]
+    RunExists {
+        /// The folder.
+        run: PathBuf,
+    },
+    /// A run's own file.
+    #[error("{} does not say what the run is: {problem}", path.display())]
+    RunFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
     },
     /// Interrupts cannot be caught.
     #[error("cannot listen for interrupts: {0}")]
@@ -200,7 +264,9 @@ impl Error {
     /// The status that the program ends with.
     pub(crate) fn status(&self) -> ExitCode {
         match self {
-            Self::Interrupted { .. } => ExitCode::from(Self::INTERRUPTED as u8),
+            Self::Interrupted { .. } | Self::Stopped { .. } => {
+                ExitCode::from(Self::INTERRUPTED as u8)
+            }
             _ => ExitCode::FAILURE,
         }
     }
@@ -210,9 +276,20 @@ impl Error {
         matches!(self, Self::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
 
-    /// The message on one line, whatever a file name or another program's message holds.
+    /// The message on one line, whatever a file name or another program's message holds. Faults of
+    /// data follow on a line each.
     pub(crate) fn line(&self) -> String {
-        self.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+        let one = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        match self {
+            Self::Data(DataError::Faults { faults, .. })
+            | Self::Finetune(FinetuneError::Data(DataError::Faults { faults, .. })) => {
+                let text = self.to_string();
+                let mut lines = vec![one(text.lines().next().unwrap_or_default())];
+                lines.extend(faults.iter().map(|fault| format!("  {}", one(&fault.to_string()))));
+                lines.join("\n")
+            }
+            _ => one(&self.to_string()),
+        }
     }
 }
 

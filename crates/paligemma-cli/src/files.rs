@@ -20,10 +20,7 @@ impl OutFile {
         let writable = [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP];
         let format = ImageFormat::from_path(&path).ok().filter(|format| writable.contains(format));
         let Some(format) = format else { return Err(Error::PictureName { path }) };
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        if folder.is_some_and(|folder| !folder.is_dir()) {
-            return Err(Error::NoFolder { path });
-        }
+        check_folder(&path)?;
         Ok(Self { path, format })
     }
 
@@ -33,7 +30,7 @@ impl OutFile {
     }
 }
 
-/// A folder for pictures, which is made when it is needed.
+/// A folder for results, which is made when it is needed.
 #[derive(Debug)]
 pub(crate) struct OutFolder {
     path: PathBuf,
@@ -42,14 +39,18 @@ pub(crate) struct OutFolder {
 impl OutFolder {
     /// Checks that there can be such a folder.
     pub(crate) fn new(path: PathBuf) -> Result<Self, Error> {
-        let above = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        if above.is_some_and(|folder| !folder.is_dir()) {
-            return Err(Error::NoFolder { path });
-        }
+        check_folder(&path)?;
         if path.exists() && !path.is_dir() {
             return Err(Error::NotAFolder { path });
         }
         Ok(Self { path })
+    }
+
+    /// Makes it, if it is not there.
+    pub(crate) fn make(&self) -> Result<&Path, Error> {
+        let made = std::fs::create_dir_all(&self.path);
+        made.map_err(|source| Error::Write { path: self.path.clone(), source })?;
+        Ok(&self.path)
     }
 
     /// Writes pictures as PNG, each by its name without an ending.
@@ -57,10 +58,9 @@ impl OutFolder {
         &self,
         pictures: impl IntoIterator<Item = (String, P)>,
     ) -> Result<(), Error> {
-        let made = std::fs::create_dir_all(&self.path);
-        made.map_err(|source| Error::Write { path: self.path.clone(), source })?;
+        let folder = self.make()?;
         pictures.into_iter().try_for_each(|(name, picture)| {
-            write(&self.path.join(name + ".png"), ImageFormat::Png, &picture.into())
+            write(&folder.join(name + ".png"), ImageFormat::Png, &picture.into())
         })
     }
 }
@@ -71,6 +71,15 @@ fn write(path: &Path, format: ImageFormat, picture: &DynamicImage) -> Result<(),
     encoded.map_err(|source| Error::Encode { path: path.to_owned(), source })?;
     let written = replace(path, bytes.get_ref());
     written.map_err(|source| Error::Write { path: path.to_owned(), source })
+}
+
+/// Refuses a place for a file or folder where there is no folder to hold it.
+pub(crate) fn check_folder(path: &Path) -> Result<(), Error> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if folder.is_some_and(|folder| !folder.is_dir()) {
+        return Err(Error::NoFolder { path: path.to_owned() });
+    }
+    Ok(())
 }
 
 /// Writes a file beside its place and moves it there.

@@ -16,6 +16,10 @@
 //! paligemma search photos.index --text "a cat on a sofa"
 //! paligemma watch clip.mp4 "caption en" --frames 16
 //! paligemma batch photos --prompt "caption en" --out results.jsonl
+//! paligemma import coco annotations.json --images photos --out train.jsonl
+//! paligemma presets vqav2
+//! paligemma finetune --data train.jsonl --eval val.jsonl --preset vqav2 --lora 8 --out run
+//! paligemma eval --model DIR --data test.jsonl --metric vqa --out scores
 //! paligemma convert --model DIR --dtype int8 --out SMALLER
 //! paligemma export --model RUN --merge --out MERGED
 //! paligemma info --model DIR
@@ -24,13 +28,14 @@
 //!
 //! Every verb has a file in [`verbs`], with what is typed and what it does; [`args`] is what verbs
 //! share, and [`wire`] what `--json` prints. Whatever cannot be done is one line on the standard
-//! error and status 1, a command line that cannot be read is status 2.
+//! error (and one for each fault of data) and status 1, a command line that cannot be read is status 2.
 
 mod args;
 mod bar;
 mod error;
 mod files;
 mod film;
+mod interrupt;
 mod model;
 mod output;
 mod pictures;

@@ -10,7 +10,7 @@ use crate::bar::Bar;
 use crate::error::Error;
 
 /// A model as it is asked for.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct ModelName {
     /// A folder (of a checkpoint, an adapter or a run) or a hub id such as
     /// google/paligemma-3b-mix-224; the embedded model if not given
@@ -27,6 +27,16 @@ pub(crate) struct ModelName {
 }
 
 impl ModelName {
+    /// The name that was given, or that of the embedded model.
+    pub(crate) fn name(&self) -> String {
+        self.model.clone().unwrap_or_else(|| EMBEDDED.to_owned())
+    }
+
+    /// The same with another name.
+    pub(crate) fn named(&self, name: &str) -> Self {
+        Self { model: Some(name.to_owned()), ..self.clone() }
+    }
+
     /// Finds the model, and downloads what is missing of a hub id.
     pub(crate) fn locate(&self) -> Result<Place, Error> {
         let name = self.model.as_deref().unwrap_or(EMBEDDED);

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use npyz::WriterBuilder;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
 use crate::error::Error;
-use crate::files::replace;
+use crate::files::{check_folder, replace};
 
 /// A file for vectors, whose format and folder are known to be good.
 #[derive(Debug)]
@@ -29,10 +29,7 @@ impl OutFile {
             Some("safetensors") => safetensors,
             _ => return Err(Error::VectorsName { path }),
         };
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        if folder.is_some_and(|folder| !Path::is_dir(folder)) {
-            return Err(Error::NoFolder { path });
-        }
+        check_folder(&path)?;
         Ok(Self { path, encode })
     }
 

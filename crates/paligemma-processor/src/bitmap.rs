@@ -63,6 +63,19 @@ impl Bitmap {
         if union == 0 { 0.0 } else { count(|a, b| a & b) as f32 / union as f32 }
     }
 
+    /// The pixels that belong to either mask.
+    ///
+    /// # Panics
+    /// If the masks are of pictures of different sizes.
+    #[must_use]
+    pub fn union(mut self, other: &Self) -> Self {
+        assert_eq!(self.dimensions(), other.dimensions(), "masks of one picture");
+        for (bit, other) in self.bits.iter_mut().zip(&other.bits) {
+            *bit |= other;
+        }
+        self
+    }
+
     /// The mask as a picture: 255 where the thing is, 0 elsewhere.
     pub fn to_picture(&self) -> GrayImage {
         GrayImage::from_fn(self.width, self.height, |x, y| Luma([u8::from(self.get(x, y)) * 255]))
@@ -84,6 +97,7 @@ mod tests {
         // 2 of 4 columns, of 3 rows: 6 shared of 12 + 12 - 6.
         assert!((mask.iou(&of(4, 8, 1, 4)) - 6.0 / 15.0).abs() < 1e-6);
         assert!((mask.iou(&mask) - 1.0).abs() < 1e-6);
+        assert_eq!(of(1, 3, 1, 4).union(&of(3, 6, 1, 4)), of(1, 6, 1, 4));
         let picture = mask.to_picture();
         assert_eq!((picture.get_pixel(2, 1).0, picture.get_pixel(1, 1).0), ([255], [0]));
     }

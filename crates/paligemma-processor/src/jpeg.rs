@@ -40,17 +40,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(RgbImage, Orientation), PictureErr
 }
 
 fn read(source: Source<'_>) -> Result<(RgbImage, Orientation), PictureError> {
-    let jpeg =
-        Decompress::builder().with_markers(&[EXIF.0]).from_reader(source).map_err(damaged)?;
-    let (width, height) = (jpeg.width() as u32, jpeg.height() as u32);
+    let Header { jpeg, width, height, orientation } = Header::read(source)?;
     let components = jpeg.components().len();
-    check_size(width, height, u64::from(width) * u64::from(height) * components as u64)?;
-    let orientation = jpeg
-        .markers()
-        .find_map(|segment| segment.data.strip_prefix(EXIF.1))
-        .and_then(Orientation::from_exif_chunk)
-        .unwrap_or(Orientation::NoTransforms);
-
     let colours = if components == INKS { ColorSpace::JCS_CMYK } else { ColorSpace::JCS_RGB };
     let mut lines = jpeg.to_colorspace(colours).map_err(damaged)?;
     let mut pixels: Vec<u8> = lines.read_scanlines().map_err(damaged)?;
@@ -60,6 +51,43 @@ fn read(source: Source<'_>) -> Result<(RgbImage, Orientation), PictureError> {
     }
     let picture = RgbImage::from_raw(width, height, pixels);
     Ok((picture.ok_or_else(|| damaged("there are lines missing"))?, orientation))
+}
+
+/// Width and height of the pixels in a JPEG file, which is read to the end of its header, and how
+/// to turn them upright.
+///
+/// # Errors
+/// [`PictureError::TooLarge`] or [`PictureError::Decode`].
+pub(crate) fn size(file: impl BufRead) -> Result<(u32, u32, Orientation), PictureError> {
+    let read = AssertUnwindSafe(|| {
+        let Header { width, height, orientation, .. } = Header::read(file)?;
+        Ok((width, height, orientation))
+    });
+    catch_unwind(read).unwrap_or_else(|cause| Err(damaged(message(cause))))
+}
+
+/// A file read as far as its header, and what that says.
+struct Header<R> {
+    jpeg: Decompress<R>,
+    width: u32,
+    height: u32,
+    orientation: Orientation,
+}
+
+impl<R: BufRead> Header<R> {
+    fn read(source: R) -> Result<Self, PictureError> {
+        let jpeg =
+            Decompress::builder().with_markers(&[EXIF.0]).from_reader(source).map_err(damaged)?;
+        let (width, height) = (jpeg.width() as u32, jpeg.height() as u32);
+        let components = jpeg.components().len();
+        check_size(width, height, u64::from(width) * u64::from(height) * components as u64)?;
+        let orientation = jpeg
+            .markers()
+            .find_map(|segment| segment.data.strip_prefix(EXIF.1))
+            .and_then(Orientation::from_exif_chunk)
+            .unwrap_or(Orientation::NoTransforms);
+        Ok(Self { jpeg, width, height, orientation })
+    }
 }
 
 /// The colour of inks on paper. JPEG files hold them inverted, 255 for none, as Adobe's programs

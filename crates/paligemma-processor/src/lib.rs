@@ -1,7 +1,7 @@
 //! Pictures, prompts and answers of PaliGemma as plain data: no tensors, no model.
 //!
-//! * [`open_picture`] and [`decode_picture`] read picture files, [`preprocess`] turns a picture
-//!   into the numbers the vision tower takes.
+//! * [`open_picture`] and [`decode_picture`] read picture files, [`picture_size`] their headers,
+//!   [`preprocess`] turns a picture into the numbers the vision tower takes.
 //! * [`Clip`] and [`FrameChoice`] take frames out of a folder or an animation.
 //! * [`Tokenizer`] turns prompts into token ids and token ids into text, whole or as a
 //!   [`TextStream`].
@@ -42,6 +42,7 @@ mod bitmap;
 mod detection;
 mod frames;
 mod jpeg;
+mod outline;
 mod picture;
 mod polygon;
 mod resize;
@@ -56,7 +57,9 @@ pub use frames::{
     Clip, ClipError, DEFAULT_FRAMES, FrameChoice, MAX_FRAMES, is_picture_name, picture_files,
 };
 pub use image;
-pub use picture::{MAX_BYTES, MAX_SIDE, PictureError, decode_picture, open_picture, preprocess};
+pub use picture::{
+    MAX_BYTES, MAX_SIDE, PictureError, decode_picture, open_picture, picture_size, preprocess,
+};
 pub use polygon::Polygon;
 pub use resize::resize;
 pub use rle::{Rle, RleError};

@@ -1,7 +1,8 @@
 //! Reads picture files into upright 8-bit RGB, and RGB into the vision tower's numbers.
 
 use std::{
-    io::{self, Cursor},
+    fs::File,
+    io::{self, BufRead, BufReader, Cursor, Seek},
     path::{Path, PathBuf},
 };
 
@@ -98,7 +99,16 @@ fn decode_other(
     bytes: &[u8],
     format: ImageFormat,
 ) -> Result<(DynamicImage, Orientation), PictureError> {
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let (decoder, orientation) = header_of_other(Cursor::new(bytes), format)?;
+    Ok((DynamicImage::from_decoder(decoder)?, orientation))
+}
+
+/// Reads the header of any format but JPEG; also returns how to turn the picture upright.
+fn header_of_other<'a>(
+    file: impl BufRead + Seek + 'a,
+    format: ImageFormat,
+) -> Result<(impl ImageDecoder + 'a, Orientation), PictureError> {
+    let mut reader = ImageReader::with_format(file, format);
     // Bounds what decoders allocate besides the pixels. Those are checked below, where the error
     // can say how many there are.
     let mut limits = Limits::no_limits();
@@ -109,7 +119,40 @@ fn decode_other(
     check_size(width, height, decoder.total_bytes())?;
     // Damaged metadata is no reason to refuse sound pixels.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    Ok((DynamicImage::from_decoder(decoder)?, orientation))
+    Ok((decoder, orientation))
+}
+
+/// Width and height that [`open_picture`] would give a file, of which only the header is read.
+///
+/// # Errors
+/// Names the path in every case; otherwise those of [`decode_picture`] that a header can show.
+pub fn picture_size(path: &Path) -> Result<(u32, u32), PictureError> {
+    let unreadable = |source| PictureError::Read { path: path.to_owned(), source };
+    let mut file = BufReader::new(File::open(path).map_err(unreadable)?);
+    let format = image::guess_format(file.fill_buf().map_err(unreadable)?);
+    size(file, format.ok())
+        .map_err(|source| PictureError::File { path: path.to_owned(), source: Box::new(source) })
+}
+
+/// Width and height of a picture that stands upright.
+fn size(file: BufReader<File>, format: Option<ImageFormat>) -> Result<(u32, u32), PictureError> {
+    let (width, height, orientation) = match format {
+        Some(ImageFormat::Jpeg) => jpeg::size(file)?,
+        Some(format) if format.reading_enabled() => {
+            let (decoder, orientation) = header_of_other(file, format)?;
+            let (width, height) = decoder.dimensions();
+            (width, height, orientation)
+        }
+        _ => return Err(PictureError::UnknownFormat),
+    };
+    let turned = matches!(
+        orientation,
+        Orientation::Rotate90
+            | Orientation::Rotate270
+            | Orientation::Rotate90FlipH
+            | Orientation::Rotate270FlipH
+    );
+    Ok(if turned { (height, width) } else { (width, height) })
 }
 
 /// Refuses what a header announces, before it is allocated, where it is over the limits.

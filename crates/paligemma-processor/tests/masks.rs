@@ -217,3 +217,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn outlines_are_filled_as_pycocotools_does() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/masks/outlines.json");
+    let cases: Vec<Value> = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    assert!(cases.len() > 15);
+    for case in &cases {
+        let size: [u32; 2] = whole(&case["size"]).try_into().unwrap();
+        let fill = |outline: &Value| {
+            let numbers = outline.as_array().unwrap().iter().map(|value| value.as_f64().unwrap());
+            let numbers: Vec<f64> = numbers.collect();
+            Rle::of_outline(numbers.as_chunks().0, size)
+        };
+        let outlines = case["outlines"].as_array().unwrap();
+        let masks = outlines.iter().map(|outline| fill(outline).bitmap().unwrap());
+        let mask = masks.reduce(|all, mask| all.union(&mask)).unwrap();
+        assert_eq!(mask.area() as u64, case["area"].as_u64().unwrap());
+        assert_eq!(Rle::of(&mask).compressed(), case["compressed"].as_str().unwrap(), "{case}");
+        if let [outline] = &outlines[..] {
+            assert_eq!(fill(outline).compressed(), case["compressed"].as_str().unwrap(), "{case}");
+        }
+    }
+    assert_eq!(Rle::of_outline(&[], [3, 2]).counts, [6]);
+    let far = [[f64::MAX, 0.0], [f64::NAN, f64::MIN], [-1e30, 1e30]];
+    Rle::of_outline(&far, [3, 2]).bitmap().unwrap();
+}

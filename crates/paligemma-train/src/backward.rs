@@ -130,7 +130,7 @@ impl Backward {
         A::InnerBackend: NnBackend,
     {
         let total = targets.tokens.len();
-        let at_a_time = (LOGITS / decoder.embed_tokens().outputs()).max(1);
+        let at_a_time = (LOGITS / decoder.embed_tokens().dims()[0]).max(1);
         let (mut value, mut gradients, mut slopes) = (0.0, Gradients::default(), Vec::new());
         for start in (0..total).step_by(at_a_time) {
             let part = start..(start + at_a_time).min(total);

@@ -123,6 +123,9 @@ impl RunDirectory {
     }
 }
 
-fn file<'a>(action: &'static str, path: &'a Path) -> impl Fn(std::io::Error) -> RunError + 'a {
+pub(crate) fn file<'a>(
+    action: &'static str,
+    path: &'a Path,
+) -> impl Fn(std::io::Error) -> RunError + 'a {
     move |source| RunError::File { action, path: path.to_owned(), source }
 }

@@ -4,9 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use burn::tensor::{DType, FloatDType, Tensor, TensorData};
+use paligemma_checkpoint::{Checkpoint, Elements};
 use paligemma_nn::{NnBackend, PackedFormat};
 
-use crate::{DeviceSpec, Model, Prompt, Session};
+use crate::{DeviceSpec, Error, Model, Prompt, Session};
 
 /// The format that a model is held in. With `bf16`, `int8` and `int4` on `flex`, matrices are
 /// packed and everything between them is f32; otherwise weights and activations have one type.
@@ -64,6 +65,47 @@ impl Dtype {
             Self::Int8 => packed(PackedFormat::Int8),
             Self::Int4 => packed(PackedFormat::Int4),
         }
+    }
+}
+
+impl Dtype {
+    /// How a checkpoint is held in this dtype on a device, which computes in some dense types.
+    ///
+    /// # Errors
+    /// If the device has no such way.
+    pub fn storage(
+        self,
+        device: DeviceSpec,
+        checkpoint: &Checkpoint,
+        computes: impl Fn(FloatDType) -> bool,
+    ) -> Result<Storage, Error> {
+        if self == Self::Auto {
+            return Ok(best(device, checkpoint, computes));
+        }
+        let possible = |storage: &Storage| match *storage {
+            Storage::Dense(dtype) => computes(dtype),
+            Storage::Packed(_) => true,
+        };
+        self.on(device).filter(possible).ok_or(Error::Dtype { device, dtype: self })
+    }
+}
+
+/// What serves the files and the device best.
+fn best(
+    device: DeviceSpec,
+    checkpoint: &Checkpoint,
+    computes: impl Fn(FloatDType) -> bool,
+) -> Storage {
+    let file = match checkpoint.tensors().next().map(|tensor| tensor.elements) {
+        Some(Elements::Float(dtype)) => dtype,
+        _ => FloatDType::F32,
+    };
+    match (device, checkpoint.packed_format()) {
+        (DeviceSpec::Flex, Some(format)) => Storage::Packed(format),
+        (DeviceSpec::Flex, None) if file != FloatDType::F32 => Storage::Packed(PackedFormat::Bf16),
+        // burn-ndarray computes in f32 only.
+        _ if computes(file) => Storage::Dense(file),
+        _ => Storage::Dense(FloatDType::F32),
     }
 }
 

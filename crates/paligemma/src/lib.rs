@@ -52,6 +52,7 @@ pub use engine::{Dtype, Storage};
 pub use error::Error;
 pub use generation::{Answer, FinishReason, Options, Request, Scene, Stream, Usage};
 pub use items::Items;
+pub use masks::MaskModel;
 pub use matching::{Match, Matcher};
 pub use model::{Model, Projector};
 pub use paligemma_nn::{Isa, NnBackend, PackedFormat, keep_freed_memory};

@@ -1,4 +1,4 @@
-//! The mask VQ-VAE on the model's device: codes in, masks out, as plain data.
+//! The mask VQ-VAE on a device: codes to masks and masks to codes, as plain data.
 
 use std::path::Path;
 
@@ -11,16 +11,19 @@ use paligemma_processor::CODES;
 use crate::device::DeviceWork;
 use crate::{DeviceSpec, Error, PaliGemma};
 
-/// Makes masks of codes.
-pub(crate) struct MaskModel(Box<dyn Decode>);
+/// A mask VQ-VAE: makes masks of codes, and codes of masks to train with.
+pub struct MaskModel(Box<dyn Codec>);
 
 /// A mask VQ-VAE in plain data.
-trait Decode: Send + Sync {
+trait Codec: Send + Sync {
     /// How many codes there are.
     fn codes(&self) -> usize;
 
     /// Masks of 64 x 64 values, one after the other; `codes` is `[masks, 16]`.
     fn decode(&self, codes: Vec<i64>, masks: usize) -> Vec<f32>;
+
+    /// The codes of masks, `[masks, 16]` one after the other; `values` is `[masks, 64, 64]`.
+    fn encode(&self, values: Vec<f32>, masks: usize) -> Vec<u8>;
 }
 
 struct OnDevice<B: NnBackend> {
@@ -31,7 +34,7 @@ struct OnDevice<B: NnBackend> {
 struct Open<'a>(&'a Checkpoint);
 
 impl DeviceWork for Open<'_> {
-    type Output = Result<Box<dyn Decode>, LoadError>;
+    type Output = Result<Box<dyn Codec>, LoadError>;
 
     fn run<B: NnBackend>(self, device: B::Device) -> Self::Output {
         let (vae, _) = load_masks(self.0, &device)?;
@@ -39,7 +42,7 @@ impl DeviceWork for Open<'_> {
     }
 }
 
-impl<B: NnBackend> Decode for OnDevice<B> {
+impl<B: NnBackend> Codec for OnDevice<B> {
     fn codes(&self) -> usize {
         self.vae.embedding().dims()[0]
     }
@@ -49,9 +52,45 @@ impl<B: NnBackend> Decode for OnDevice<B> {
         let codes: Tensor<B, 2, Int> = Tensor::from_data(codes, &self.device);
         self.vae.decode(codes).into_data().iter::<f32>().collect()
     }
+
+    fn encode(&self, values: Vec<f32>, masks: usize) -> Vec<u8> {
+        let values = TensorData::new(values, [masks, 1, SIDE, SIDE]);
+        let values: Tensor<B, 4> = Tensor::from_data(values, &self.device);
+        self.vae.codes(values).into_data().iter::<u8>().collect()
+    }
 }
 
 impl MaskModel {
+    /// Opens the mask VQ-VAE in a file, npz or safetensors, or in a model's folder, under one of
+    /// the names in [`paligemma_checkpoint::MASK_FILES`].
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn load(path: &Path, device: DeviceSpec) -> Result<Self, Error> {
+        let file = if path.is_dir() { find_masks(path) } else { Some(path.to_owned()) };
+        Self::open(&Checkpoint::open(&file.ok_or(Error::NoMasks)?)?, device)
+    }
+
+    /// Opens that of the embedded model.
+    ///
+    /// # Errors
+    /// If the device is not there.
+    pub fn pocket(device: DeviceSpec) -> Result<Self, Error> {
+        Self::open(&Checkpoint::from_static(crate::pocket::MASKS)?, device)
+    }
+
+    /// The codes of masks, each of 64 x 64 values in 0..=1, 1 where the thing is.
+    ///
+    /// # Panics
+    /// If a mask has another number of values.
+    pub fn encode(&self, masks: &[Vec<f32>]) -> Vec<[u8; CODES]> {
+        if masks.is_empty() {
+            return Vec::new();
+        }
+        assert!(masks.iter().all(|mask| mask.len() == SIDE * SIDE), "64 x 64 values");
+        self.0.encode(masks.concat(), masks.len()).as_chunks().0.to_vec()
+    }
+
     /// Opens a file's mask VQ-VAE on a device.
     pub(crate) fn open(checkpoint: &Checkpoint, device: DeviceSpec) -> Result<Self, Error> {
         Ok(Self(device.run(Open(checkpoint))??))

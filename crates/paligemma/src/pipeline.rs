@@ -4,10 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::FloatDType;
-use paligemma_checkpoint::{
-    AdapterFile, Checkpoint, Elements, LoadReport, PaliGemmaConfig, Progress,
-};
-use paligemma_nn::{NnBackend, PackedFormat};
+use paligemma_checkpoint::{AdapterFile, Checkpoint, LoadReport, PaliGemmaConfig, Progress};
+use paligemma_nn::NnBackend;
 use paligemma_processor::image::RgbImage;
 use paligemma_processor::{Tokenizer, preprocess};
 
@@ -16,7 +14,7 @@ use crate::engine::{Engine, HostPrompt, OnDevice, Reply};
 use crate::generation::{Generation, Start};
 use crate::masks::MaskModel;
 use crate::{
-    Answer, DeviceSpec, Dtype, Error, Model, Options, Place, Request, Scene, Storage, Stream, Usage,
+    Answer, DeviceSpec, Dtype, Error, Model, Options, Place, Request, Scene, Stream, Usage,
 };
 
 /// A PaliGemma that answers, on a device chosen at run time.
@@ -59,44 +57,13 @@ struct Open<'a> {
     progress: &'a mut dyn FnMut(Progress<'_>),
 }
 
-impl Open<'_> {
-    /// How the model is to be held on a device that computes in some types.
-    fn storage(&self, computes: impl Fn(FloatDType) -> bool) -> Result<Storage, Error> {
-        if self.dtype == Dtype::Auto {
-            return Ok(self.best(computes));
-        }
-        let possible = |storage: &Storage| match *storage {
-            Storage::Dense(dtype) => computes(dtype),
-            Storage::Packed(_) => true,
-        };
-        let refused = Error::Dtype { device: self.device, dtype: self.dtype };
-        self.dtype.on(self.device).filter(possible).ok_or(refused)
-    }
-
-    /// What serves the files and the device best.
-    fn best(&self, computes: impl Fn(FloatDType) -> bool) -> Storage {
-        let file = match self.checkpoint.tensors().next().map(|tensor| tensor.elements) {
-            Some(Elements::Float(dtype)) => dtype,
-            _ => FloatDType::F32,
-        };
-        match (self.device, self.checkpoint.packed_format()) {
-            (DeviceSpec::Flex, Some(format)) => Storage::Packed(format),
-            (DeviceSpec::Flex, None) if file != FloatDType::F32 => {
-                Storage::Packed(PackedFormat::Bf16)
-            }
-            // burn-ndarray computes in f32 only.
-            _ if computes(file) => Storage::Dense(file),
-            _ => Storage::Dense(FloatDType::F32),
-        }
-    }
-}
-
 impl DeviceWork for Open<'_> {
     type Output = Result<(Box<dyn Engine>, LoadReport), Error>;
 
     fn run<B: NnBackend>(self, device: B::Device) -> Self::Output {
-        let storage = self.storage(|dtype| B::supports_dtype(&device, dtype.into()))?;
-        let Self { checkpoint, adapter, config, progress, .. } = self;
+        let Self { checkpoint, adapter, config, device: spec, dtype, progress } = self;
+        let computes = |dtype: FloatDType| B::supports_dtype(&device, dtype.into());
+        let storage = dtype.storage(spec, checkpoint, computes)?;
         let (model, report) = Model::<B>::load(config, checkpoint, storage, &device, progress)?;
         let model = match adapter {
             Some(adapter) => model.adapted(adapter)?,

@@ -9,7 +9,7 @@ use paligemma_checkpoint::{
 };
 use paligemma_processor::{Tokenizer, TokenizerError};
 
-use crate::{Error, pocket};
+use crate::{DeviceSpec, Error, MaskModel, pocket};
 
 /// The name of the embedded model, which no folder needs to have.
 pub const EMBEDDED: &str = "embedded";
@@ -111,6 +111,18 @@ impl Place {
             Self::Embedded => Checkpoint::from_static(pocket::WEIGHTS),
             Self::Folder(folder) => Checkpoint::open(folder),
             Self::Adapted { base, .. } => base.checkpoint(),
+        }
+    }
+
+    /// The model's mask VQ-VAE alone.
+    ///
+    /// # Errors
+    /// If there is none, or it cannot be used.
+    pub fn open_masks(&self, device: DeviceSpec) -> Result<MaskModel, Error> {
+        match self {
+            Self::Embedded => MaskModel::pocket(device),
+            Self::Folder(folder) => MaskModel::load(folder, device),
+            Self::Adapted { base, .. } => base.open_masks(device),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Things cut out: boxes with the masks of what is in them.
 
 use paligemma_processor::image::RgbImage;
-use paligemma_processor::{Bitmap, CODES, SoftMask, Tokenizer, detection_spans};
+use paligemma_processor::{Bitmap, CODES, Detection, SoftMask, Tokenizer, detection_spans};
 
 use crate::detection::kept;
 use crate::tasks::segmentation_prompt;
@@ -108,6 +108,32 @@ impl PaliGemma {
             Segment { found, mask: soft.bitmap(), soft }
         };
         Ok(boxes.into_iter().zip(masks.decode(&codes)).map(segment).collect())
+    }
+}
+
+impl PaliGemma {
+    /// The masks that written detections have in a picture of this size; none for those without codes,
+    /// or with codes that the mask VQ-VAE does not have.
+    ///
+    /// # Errors
+    /// If the model has no mask VQ-VAE.
+    pub fn bitmaps(
+        &self,
+        detections: &[Detection],
+        (width, height): (u32, u32),
+    ) -> Result<Vec<Option<Bitmap>>, Error> {
+        let masks = self.masks()?;
+        let known = |detection: &Detection| detection.codes.filter(|codes| masks.knows(codes));
+        let codes: Vec<_> = detections.iter().filter_map(known).collect();
+        let mut decoded = masks.decode(&codes).into_iter();
+        let bitmap = |detection: &Detection| {
+            known(detection)?;
+            let Detection { x0, y0, x1, y1, .. } = *detection;
+            let (across, down) = (width as f32, height as f32);
+            let edges = [x0 * across, y0 * down, x1 * across, y1 * down];
+            Some(SoftMask::in_box(&decoded.next()?, edges, (width, height)).bitmap())
+        };
+        Ok(detections.iter().map(bitmap).collect())
     }
 }
 

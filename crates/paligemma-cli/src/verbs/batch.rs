@@ -4,18 +4,16 @@ use std::io::Write as _;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use clap::Args;
 use paligemma_batch::{Job, Output, Shard, Summary, rows, run};
 use paligemma_processor::TokenizerError;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
 
 use crate::args::{AnswerArgs, ModelArgs};
 use crate::bar::Bar;
 use crate::error::Error;
+use crate::interrupt::stop_at_interrupt;
 use crate::{output, wire};
 
 /// Many pictures to answer a prompt about.
@@ -101,16 +99,4 @@ impl Batch {
         }
         Ok(())
     }
-}
-
-/// Becomes true at an interrupt, so that the batch in flight is still written; a second interrupt
-/// ends the program at once.
-fn stop_at_interrupt() -> Result<Arc<AtomicBool>, Error> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        flag::register_conditional_shutdown(signal, Error::INTERRUPTED, Arc::clone(&stop))
-            .and_then(|_| flag::register(signal, Arc::clone(&stop)))
-            .map_err(Error::Signals)?;
-    }
-    Ok(stop)
 }

@@ -7,9 +7,13 @@ mod convert;
 mod detect;
 mod devices;
 mod embed;
+mod eval;
 mod export;
+mod finetune;
+mod import;
 mod info;
 mod matching;
+mod presets;
 mod score;
 mod search;
 mod segment;
@@ -19,6 +23,7 @@ use clap::Subcommand;
 
 use crate::error::Error;
 
+pub(crate) use eval::Measured;
 pub(crate) use info::{Info, Weights};
 
 /// What to do.
@@ -54,6 +59,14 @@ pub(crate) enum Verb {
     Watch(watch::Watch),
     /// Answer a prompt about many pictures, with the results in a file
     Batch(batch::Batch),
+    /// Make examples to train on, as JSON lines, of data that other programs keep
+    Import(import::Import),
+    /// Train a model on data of your own
+    Finetune(finetune::Finetune),
+    /// Show the published recipe of each task
+    Presets(presets::Presets),
+    /// Say how well a model answers data
+    Eval(eval::Eval),
     /// Write a model in a smaller format that a CPU computes with, and that opens at once
     Convert(convert::Convert),
     /// Write a model in the published form, an adapter added to its weights, or an adapter alone
@@ -83,6 +96,10 @@ impl Verb {
             Self::Search(verb) => verb.run(),
             Self::Watch(verb) => verb.run(),
             Self::Batch(verb) => verb.run(),
+            Self::Import(verb) => verb.run(),
+            Self::Finetune(verb) => verb.run(),
+            Self::Presets(verb) => verb.run(),
+            Self::Eval(verb) => verb.run(),
             Self::Convert(verb) => verb.run(),
             Self::Export(verb) => verb.run(),
             Self::Info(verb) => verb.run(),

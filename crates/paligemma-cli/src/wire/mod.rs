@@ -1,5 +1,7 @@
 //! What `--json` prints: the shapes that other programs read, converted by hand.
 
+mod eval;
+mod import;
 mod retrieve;
 mod segment;
 
@@ -9,6 +11,8 @@ use std::path::Path;
 use paligemma::{Candidate, DetectedBox, DeviceSpec, DeviceStatus, FinishReason};
 use serde::Serialize;
 
+pub(crate) use eval::{Eval, EvalFile};
+pub(crate) use import::Import;
 pub(crate) use segment::Segmentation;
 
 use crate::{session, verbs};

@@ -6,8 +6,10 @@ mod bad_input;
 mod batch;
 mod checkpoints;
 mod detect;
+mod eval;
 #[cfg(feature = "hub")]
 mod hub;
+mod import;
 mod info;
 mod packed;
 mod retrieve;

@@ -1,0 +1,327 @@
+//! `finetune`: a model trained on data of one's own.
+
+use std::fs;
+use std::io::{IsTerminal, Write, stderr};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use paligemma::{DeviceSpec, DeviceWork, Dtype, Error as ModelError, NnBackend, Place};
+use paligemma_data::{Augmentation, Preset};
+use paligemma_train::{
+    Event, Finetune as Run, FinetuneError, LoraSettings, Mean, Outcome, RunDirectory, Settings,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::args::Threads;
+use crate::error::Error;
+use crate::interrupt::stop_at_interrupt;
+use crate::model::ModelName;
+
+/// The file in a run's folder that says what was asked.
+const RUN: &str = "run.json";
+/// Between two lines of progress, on a terminal and elsewhere.
+const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
+
+/// A model to train, and how.
+#[derive(Args, Debug)]
+pub(crate) struct Finetune {
+    /// Go on with a run that was broken off, or that ended early
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["data", "out"], required_unless_present = "data")]
+    resume: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelName,
+    /// Rows such as {"image": "a.png", "prefix": "caption en", "suffix": "a cat"}, one a line
+    #[arg(long, value_name = "FILE.jsonl", requires = "out")]
+    data: Option<PathBuf>,
+    /// Rows that only measure, after every epoch
+    #[arg(long, value_name = "FILE.jsonl")]
+    eval: Option<PathBuf>,
+    /// The folder of the run
+    #[arg(long, value_name = "RUN")]
+    out: Option<PathBuf>,
+    /// The published recipe of a task (see `presets`), which other options change
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
+    /// Train adapters of this rank instead of the model's own parameters
+    #[arg(long, value_name = "RANK")]
+    lora: Option<usize>,
+    /// What an adapter is worth, times its rank; twice the rank if not given
+    #[arg(long, value_name = "ALPHA", requires = "lora")]
+    lora_alpha: Option<f64>,
+    /// The part of its input that an adapter leaves out in training
+    #[arg(long, value_name = "SHARE", requires = "lora")]
+    lora_dropout: Option<f64>,
+    /// What is trained: full, frozen-vision, projector, or patterns of published names with commas
+    /// between them; with --lora, the matrices that get adapters
+    #[arg(long, value_name = "NAMES")]
+    train: Option<String>,
+    /// Passes over the data
+    #[arg(long)]
+    epochs: Option<usize>,
+    /// Examples of a step
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
+    /// Parts that a step's examples pass the model in, one after the other, to need less memory
+    #[arg(long, value_name = "PARTS")]
+    accumulate: Option<usize>,
+    /// The highest rate
+    #[arg(long, value_name = "RATE")]
+    lr: Option<f64>,
+    /// What a step at the highest rate takes off the matrices of tower and projector, as a share
+    #[arg(long, value_name = "SHARE")]
+    weight_decay: Option<f64>,
+    /// The share of a target that is spread over all other tokens
+    #[arg(long, value_name = "SHARE")]
+    label_smoothing: Option<f64>,
+    /// The share of what attention and MLP of the decoder add that is dropped
+    #[arg(long, value_name = "SHARE")]
+    dropout: Option<f64>,
+    /// Take the mean over all answer tokens of a batch instead of over each answer first
+    #[arg(long)]
+    token_mean: bool,
+    /// How pictures are varied: none, inception-crop, random-crop or box-crop
+    #[arg(long, value_name = "NAME")]
+    augment: Option<Augmentation>,
+    /// The most text tokens of a row; more are an error
+    #[arg(long, value_name = "N")]
+    text_length: Option<usize>,
+    /// Compute every layer again on the way back instead of keeping it: less memory, more time
+    #[arg(long)]
+    recompute: bool,
+    /// Where chance begins: order, crops and dropout
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Steps between checkpoints; the end of an epoch is one too
+    #[arg(long, value_name = "STEPS")]
+    save_every: Option<usize>,
+    /// auto, flex, ndarray, wgpu, cuda or cuda:N
+    #[arg(long)]
+    device: Option<DeviceSpec>,
+    /// What activations are computed in (f32, f16, bf16); under adapters, also how the model is
+    /// held: int8 or int4 too
+    #[arg(long)]
+    dtype: Option<Dtype>,
+    #[command(flatten)]
+    threads: Threads,
+}
+
+/// What a run's folder keeps of what was asked.
+#[derive(Debug, Serialize, Deserialize)]
+struct Asked {
+    settings: Settings,
+    device: String,
+    dtype: String,
+}
+
+impl Finetune {
+    /// Trains a model; an interrupt ends the run after a step, with a checkpoint.
+    pub(crate) fn run(self) -> Result<(), Error> {
+        self.threads.start()?;
+        let stop = stop_at_interrupt()?;
+        let (folder, asked, place) = match &self.resume {
+            Some(folder) => self.taken_up(folder)?,
+            None => self.begun()?,
+        };
+        let parse = |problem: String| Error::RunFile { path: folder.join(RUN), problem };
+        let device: DeviceSpec = asked.device.parse().map_err(|error| parse(format!("{error}")))?;
+        let dtype: Dtype = asked.dtype.parse().map_err(parse)?;
+        let device = device.resolve().map_err(ModelError::from)?;
+        asked.settings.check()?;
+        let run = RunDirectory::create(&folder).map_err(FinetuneError::from)?;
+        if self.resume.is_none() {
+            let text = serde_json::to_string_pretty(&asked).unwrap_or_default();
+            let path = folder.join(RUN);
+            fs::write(&path, text).map_err(|error| parse(error.to_string()))?;
+        }
+        let mut shown = Shown::default();
+        let work = Work {
+            settings: &asked.settings,
+            place: &place,
+            run: &run,
+            device,
+            dtype,
+            observe: &mut |event| {
+                shown.show(&event);
+                let stopped = stop.load(Ordering::Relaxed);
+                if stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            },
+        };
+        match device.run(work).map_err(ModelError::from)?? {
+            Outcome::Done => {
+                let folder = folder.display();
+                shown.line(&format!("done: `--model {folder}` answers with what was learnt"));
+                Ok(())
+            }
+            Outcome::Stopped { steps, total } => Err(Error::Stopped { steps, total, run: folder }),
+        }
+    }
+
+    /// What is asked of a new run, whose folder must not hold one.
+    fn begun(&self) -> Result<(PathBuf, Asked, Place), Error> {
+        let (Some(data), Some(folder)) = (self.data.clone(), self.out.clone()) else {
+            unreachable!("clap requires both of a new run");
+        };
+        if folder.join(RUN).exists() {
+            return Err(Error::RunExists { run: folder });
+        }
+        let place = self.model.locate()?;
+        let config = place.config().map_err(ModelError::from)?;
+        let mut settings = Settings::new(self.model.name(), data);
+        if let Some(name) = &self.preset {
+            settings = settings.with_preset(&preset(name, config.vision.image_size)?);
+        }
+        let asked = Asked {
+            settings: self.changed(settings),
+            device: self.device.unwrap_or_default().to_string(),
+            dtype: self.dtype.unwrap_or_default().to_string(),
+        };
+        asked.settings.check()?;
+        asked.settings.selection().map_err(FinetuneError::from)?;
+        Ok((folder, asked, place))
+    }
+
+    /// What was asked of a run that is taken up.
+    fn taken_up(&self, folder: &PathBuf) -> Result<(PathBuf, Asked, Place), Error> {
+        let path = folder.join(RUN);
+        let problem = |problem: String| Error::RunFile { path: path.clone(), problem };
+        let text = fs::read_to_string(&path).map_err(|error| problem(error.to_string()))?;
+        let asked: Asked =
+            serde_json::from_str(&text).map_err(|error| problem(error.to_string()))?;
+        let place = self.model.named(&asked.settings.model).locate()?;
+        Ok((folder.clone(), asked, place))
+    }
+
+    /// Settings with what was typed in their place.
+    fn changed(&self, settings: Settings) -> Settings {
+        let mut loss = settings.loss;
+        loss.label_smoothing = self.label_smoothing.unwrap_or(loss.label_smoothing);
+        if self.token_mean {
+            loss.mean = Mean::Tokens;
+        }
+        let lora = self.lora.map(|rank| LoraSettings {
+            rank,
+            alpha: self.lora_alpha.unwrap_or(2.0 * rank as f64),
+            dropout: self.lora_dropout.unwrap_or_default(),
+        });
+        // A recipe's frozen tower says nothing of where adapters go, which is never the tower.
+        let recipe = settings.train.filter(|_| lora.is_none());
+        Settings {
+            eval: self.eval.clone(),
+            train: self.train.clone().or(recipe),
+            lora,
+            epochs: self.epochs.unwrap_or(settings.epochs),
+            batch_size: self.batch_size.unwrap_or(settings.batch_size),
+            accumulate: self.accumulate.unwrap_or(settings.accumulate),
+            learning_rate: self.lr.unwrap_or(settings.learning_rate),
+            weight_decay: self.weight_decay.unwrap_or(settings.weight_decay),
+            loss,
+            dropout: self.dropout.unwrap_or(settings.dropout),
+            text_length: self.text_length.or(settings.text_length),
+            augmentation: self.augment.unwrap_or(settings.augmentation),
+            recompute: self.recompute || settings.recompute,
+            seed: self.seed.unwrap_or(settings.seed),
+            save_every: self.save_every.unwrap_or(settings.save_every),
+            ..settings
+        }
+    }
+}
+
+/// The recipe of a task at a model's resolution or, if it has none there, at the nearest.
+fn preset(name: &str, resolution: usize) -> Result<Preset, Error> {
+    let all = Preset::named(name)?.iter();
+    let nearest = all.min_by_key(|preset| preset.resolution.abs_diff(resolution));
+    match nearest {
+        Some(preset) => Ok(preset.clone()),
+        None => Ok(Preset::find(name, resolution)?),
+    }
+}
+
+/// A run on a backend.
+struct Work<'a> {
+    settings: &'a Settings,
+    place: &'a Place,
+    run: &'a RunDirectory,
+    device: DeviceSpec,
+    dtype: Dtype,
+    observe: &'a mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
+}
+
+impl DeviceWork for Work<'_> {
+    type Output = Result<Outcome, Error>;
+
+    fn run<B: NnBackend>(self, device: B::Device) -> Self::Output {
+        let Self { settings, place, run, observe, .. } = self;
+        let checkpoint = place.checkpoint().map_err(ModelError::from)?;
+        // Parameters that are trained themselves are f32, and so is what is computed unless asked.
+        let dtype = match self.dtype {
+            Dtype::Auto if settings.lora.is_none() => Dtype::F32,
+            dtype => dtype,
+        };
+        let storage = dtype
+            .storage(self.device, &checkpoint, |dtype| B::supports_dtype(&device, dtype.into()))?;
+        Ok(Run { settings, place, run, storage }.run::<B>(&device, observe)?)
+    }
+}
+
+/// Lines of progress on the standard error.
+#[derive(Default)]
+struct Shown {
+    last: Option<Instant>,
+    losses: Vec<f64>,
+}
+
+impl Shown {
+    fn show(&mut self, event: &Event<'_>) {
+        match *event {
+            Event::Begun { parameters, examples, steps, total } => {
+                let trained = parameters.iter().filter(|parameter| parameter.trained);
+                let trained: usize = trained.map(paligemma_train::Parameter::count).sum();
+                let all: usize = parameters.iter().map(paligemma_train::Parameter::count).sum();
+                let before =
+                    if steps > 0 { format!(", from step {steps} on") } else { String::new() };
+                self.line(&format!(
+                    "{examples} examples, {total} steps{before}; {trained} of {all} numbers are trained"
+                ));
+            }
+            Event::Step { steps, total, epoch, stepped, pace, left } => {
+                self.losses.push(stepped.loss);
+                let pause = PAUSES[usize::from(!stderr().is_terminal())];
+                let due = self.last.is_none_or(|last| last.elapsed() >= pause) || steps == total;
+                if !due {
+                    return;
+                }
+                self.last = Some(Instant::now());
+                let loss = self.losses.iter().sum::<f64>() / self.losses.len() as f64;
+                self.losses.clear();
+                self.line(&format!(
+                    "step {steps}/{total}, epoch {epoch:.2}: loss {loss:.4}, norm {:.3}, rate {:.2e}, \
+                     {pace:.1} examples/s, {} left",
+                    stepped.norm,
+                    stepped.rate,
+                    duration(left)
+                ));
+            }
+            Event::Measured { steps, loss } => {
+                self.line(&format!("step {steps}: loss of the rows that only measure {loss:.4}"));
+            }
+            Event::Saved { .. } => {}
+        }
+    }
+
+    fn line(&self, line: &str) {
+        // Nobody may be reading; the log in the run's folder has it all.
+        writeln!(stderr(), "{line}").ok();
+    }
+}
+
+/// Seconds as people say them.
+fn duration(seconds: f64) -> String {
+    match seconds {
+        seconds if seconds < 90.0 => format!("{seconds:.0} s"),
+        seconds if seconds < 5400.0 => format!("{:.0} min", seconds / 60.0),
+        seconds => format!("{:.1} h", seconds / 3600.0),
+    }
+}
