@@ -68,7 +68,7 @@ pub struct Region {
     pub mask: Option<Mask>,
 }
 
-/// The region that was meant, and the one that was found, if any (RefCOCO).
+/// The region that was meant, and the one that was found, if any (`RefCOCO`).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Referred {
     /// What was found.

@@ -5,7 +5,7 @@ use crate::python::float;
 /// How far a number may be from the reference, as a part of it.
 const RELATIVE_ERROR: f64 = 0.05;
 
-/// 1 if the prediction is near enough to one of the references, else 0 (ChartQA).
+/// 1 if the prediction is near enough to one of the references, else 0 (`ChartQA`).
 ///
 /// Numbers, also in per cent, are compared with a tolerance of 5 % of the reference; a reference of 0,
 /// and what is no number, must be equal. As big_vision's evaluator `chartqa.py` with `to_lower`, which

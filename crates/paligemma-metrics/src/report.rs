@@ -7,7 +7,7 @@ use crate::{Confusion, Metric};
 pub struct Report {
     /// What it was scored by.
     pub metric: Metric,
-    /// The number that is published for the metric, as a fraction: 0..=1, of CIDEr 0..=10.
+    /// The number that is published for the metric, as a fraction: 0..=1, of `CIDEr` 0..=10.
     pub summary: f64,
     /// A score for each example, in their order. Where the summary is not their mean, as with BLEU and
     /// average precision, it is the metric of the example alone.

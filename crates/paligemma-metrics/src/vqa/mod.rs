@@ -36,7 +36,7 @@ const NUMBERS: [(&str, &str); 12] = [
 /// 32, where a count is expected.
 const MOST_STOPS: usize = 32;
 
-/// The accuracy of the VQA challenge (VQAv2, TextVQA), 0..=1: the mean over leaving out each of the
+/// The accuracy of the VQA challenge (`VQAv2`, `TextVQA`), 0..=1: the mean over leaving out each of the
 /// references of min(1, equal ones among the others / 3).
 ///
 /// Answers go through [`vqa_answer`] only where the references are not all equal. Source: `vqaEval.py` of
@@ -60,7 +60,7 @@ pub fn vqa_accuracy(prediction: &str, references: &[impl AsRef<str>]) -> f64 {
 }
 
 /// min(1, equal references / 3) without any processing, as big_vision measures OKVQA, A-OKVQA and
-/// VizWiz (`evaluators/proj/paligemma/transfers/vqa.py`).
+/// `VizWiz` (`evaluators/proj/paligemma/transfers/vqa.py`).
 pub fn vqa_any_three(prediction: &str, references: &[impl AsRef<str>]) -> f64 {
     let equal = references.iter().filter(|reference| reference.as_ref() == prediction).count();
     (equal as f64 / ENOUGH).min(1.0)

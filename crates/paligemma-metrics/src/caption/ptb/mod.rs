@@ -7,7 +7,7 @@ mod written;
 use lexer::LEXER;
 
 /// The words of a caption in lower case, without punctuation: those of pycocoevalcap's `PTBTokenizer`,
-/// which runs the Penn Treebank tokenizer of Stanford CoreNLP 3.4.1 and drops its punctuation tokens.
+/// which runs the Penn Treebank tokenizer of Stanford `CoreNLP` 3.4.1 and drops its punctuation tokens.
 ///
 /// Contractions are two words (`is n't`), brackets are words (`-lrb-`), and what the tokenizer does not
 /// know, such as emoji, is left out. The rules were found by giving that tokenizer text and seeing what

@@ -63,7 +63,7 @@ pub(super) fn write(token: &str, words: &mut Vec<String>) {
 
 /// Whether it is the second part of a contraction, whose apostrophe is written in ASCII.
 fn is_contraction(token: &str) -> bool {
-    let letters: String = token.chars().filter(|letter| letter.is_ascii_alphabetic()).collect();
+    let letters: String = token.chars().filter(char::is_ascii_alphabetic).collect();
     token.chars().count() == letters.len() + 1
         && ["s", "m", "d", "re", "ve", "ll", "nt"].contains(&&*letters)
         && !token.ends_with(|last: char| !last.is_ascii_alphabetic())
