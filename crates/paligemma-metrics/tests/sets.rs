@@ -51,8 +51,11 @@ fn sets_that_do_not_suit_are_refused() {
 
 #[test]
 fn matches_are_exact_in_their_case() {
-    assert_eq!([exact_match("Yes", &["yes"]), exact_match("yes", &["no", "yes"])], [0.0, 1.0]);
-    assert_eq!([exact_match_lower("YES", &["Yes"]), exact_match_lower("y", &["yes"])], [1.0, 0.0]);
+    let as_bits = |scores: [f64; 2]| scores.map(f64::to_bits);
+    let exact = [exact_match("Yes", &["yes"]), exact_match("yes", &["no", "yes"])];
+    assert_eq!(as_bits(exact), as_bits([0.0, 1.0]));
+    let lower = [exact_match_lower("YES", &["Yes"]), exact_match_lower("y", &["yes"])];
+    assert_eq!(as_bits(lower), as_bits([1.0, 0.0]));
     assert!((vqa_any_three("a", &["a", "b", "a"]) - 2.0 / 3.0).abs() < 1e-15);
     assert!((vqa_any_three("a", &["a"; 5]) - 1.0).abs() < 1e-15);
 }

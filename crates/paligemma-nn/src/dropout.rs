@@ -21,6 +21,9 @@ pub struct Dropout {
 
 impl Dropout {
     /// Drops values of `x`; each `place` of one seed has a mask of its own.
+    ///
+    /// # Shapes
+    /// `x` and output of one shape
     pub fn forward<B: NnBackend, const D: usize>(
         &self,
         place: u64,

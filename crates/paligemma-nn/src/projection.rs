@@ -129,14 +129,11 @@ impl<B: NnBackend> Projection<B> {
         Self { weight, ..self }
     }
 
-<<<<<<< HEAD
     /// Output channels: the rows of `W`.
     pub fn outputs(&self) -> usize {
         self.dims()[0]
     }
 
-=======
->>>>>>> adapters
     /// How exactly results of this layer are worth being multiplied with each other.
     pub fn precision(&self) -> Precision {
         match self.weight {

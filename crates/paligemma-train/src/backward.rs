@@ -94,14 +94,14 @@ impl Backward {
         }
         let Some(last) = last else {
             let hidden = predicting(x.expect("a model has pieces"), targets);
-            let (loss, gradients, _) = self.head(chain.leaves.language_model(), hidden, targets);
+            let (loss, gradients, _) = self.head(chain.leaves.language_model(), &hidden, targets);
             return (loss, gradients);
         };
 
         let graph = chain.graph(last, x, !cuts.is_empty());
         let hidden = predicting(graph.output.clone(), targets);
         let (loss, mut gradients, slope) =
-            self.head(chain.leaves.language_model(), hidden.clone().inner(), targets);
+            self.head(chain.leaves.language_model(), &hidden.clone().inner(), targets);
         let mut found = (hidden * Tensor::from_inner(slope)).sum().backward();
         let mut slope = graph.input.and_then(|input| input.grad_remove(&mut found));
         gradients.add(&mut found, &chain.leaves);
@@ -122,7 +122,7 @@ impl Backward {
     fn head<A>(
         self,
         decoder: &Gemma<A>,
-        hidden: Tensor<A::InnerBackend, 2>,
+        hidden: &Tensor<A::InnerBackend, 2>,
         targets: &Targets,
     ) -> (f64, Gradients, Tensor<A::InnerBackend, 2>)
     where

@@ -12,7 +12,7 @@ use burn::module::AutodiffModule;
 use burn::record::RecorderError;
 use burn::tensor::FloatDType;
 use burn_autodiff::Autodiff;
-use paligemma::{Model, Place, Storage};
+use paligemma::{Dtype, Model, Place, Storage};
 use paligemma_checkpoint::{
     AdapterError, AdapterFile, PaliGemmaConfig, SaveError, SourceError, save_adapter, save_module,
 };
@@ -83,6 +83,14 @@ pub enum FinetuneError {
     AdapterOfAdapter {
         /// The model.
         model: String,
+    },
+    /// Packed matrices that are to be trained themselves.
+    #[error(
+        "{dtype} packs matrices, which cannot be trained: use --dtype f32, or train adapters (--lora)"
+    )]
+    Packed {
+        /// How they are packed.
+        dtype: Dtype,
     },
     /// Numbers of a run that none can have.
     #[error("the {what} is {value}, but must be {expected}")]
@@ -231,6 +239,9 @@ impl Finetune<'_> {
         self.settings.check()?;
         if self.settings.lora.is_some() && self.place.adapter().is_some() {
             return Err(FinetuneError::AdapterOfAdapter { model: self.settings.model.clone() });
+        }
+        if let (None, Storage::Packed(_)) = (&self.settings.lora, self.storage) {
+            return Err(FinetuneError::Packed { dtype: self.storage.into() });
         }
         let config = self.place.config().map_err(paligemma::Error::from)?;
         let examples = Arc::new(self.examples(&self.settings.data, &config)?);

@@ -128,7 +128,7 @@ pub(crate) fn cuts<B: NnBackend>(
     if recompute {
         (first..pieces.len()).map(|i| i..i + 1).collect()
     } else {
-        vec![first..pieces.len()]
+        std::iter::once(first..pieces.len()).collect()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{IsTerminal, Write, stderr};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -131,11 +131,9 @@ impl Finetune {
         let device = device.resolve().map_err(ModelError::from)?;
         asked.settings.check()?;
         let run = RunDirectory::create(&folder).map_err(FinetuneError::from)?;
-        if self.resume.is_none() {
-            let text = serde_json::to_string_pretty(&asked).unwrap_or_default();
-            let path = folder.join(RUN);
-            fs::write(&path, text).map_err(|error| parse(error.to_string()))?;
-        }
+        let (path, text) = (folder.join(RUN), serde_json::to_string_pretty(&asked));
+        let text = text.map_err(|error| parse(error.to_string()))?;
+        let mut failure = None;
         let mut shown = Shown::default();
         let work = Work {
             settings: &asked.settings,
@@ -145,14 +143,25 @@ impl Finetune {
             dtype,
             observe: &mut |event| {
                 shown.show(&event);
+                // A run that cannot begin leaves nothing that would have to be taken up.
+                if let (Event::Begun { .. }, None) = (&event, &self.resume) {
+                    failure = paligemma_files::write(&path, text.as_bytes()).err();
+                }
+                if failure.is_some() {
+                    return ControlFlow::Break(());
+                }
                 let stopped = stop.load(Ordering::Relaxed);
                 if stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             },
         };
-        match device.run(work).map_err(ModelError::from)?? {
+        let outcome = device.run(work).map_err(ModelError::from)??;
+        if let Some(error) = failure {
+            return Err(parse(error.to_string()));
+        }
+        match outcome {
             Outcome::Done => {
                 let folder = folder.display();
-                shown.line(&format!("done: `--model {folder}` answers with what was learnt"));
+                line(&format!("done: `--model {folder}` answers with what was learnt"));
                 Ok(())
             }
             Outcome::Stopped { steps, total } => Err(Error::Stopped { steps, total, run: folder }),
@@ -184,14 +193,14 @@ impl Finetune {
     }
 
     /// What was asked of a run that is taken up.
-    fn taken_up(&self, folder: &PathBuf) -> Result<(PathBuf, Asked, Place), Error> {
+    fn taken_up(&self, folder: &Path) -> Result<(PathBuf, Asked, Place), Error> {
         let path = folder.join(RUN);
         let problem = |problem: String| Error::RunFile { path: path.clone(), problem };
         let text = fs::read_to_string(&path).map_err(|error| problem(error.to_string()))?;
         let asked: Asked =
             serde_json::from_str(&text).map_err(|error| problem(error.to_string()))?;
         let place = self.model.named(&asked.settings.model).locate()?;
-        Ok((folder.clone(), asked, place))
+        Ok((folder.to_owned(), asked, place))
     }
 
     /// Settings with what was typed in their place.
@@ -282,7 +291,7 @@ impl Shown {
                 let all: usize = parameters.iter().map(paligemma_train::Parameter::count).sum();
                 let before =
                     if steps > 0 { format!(", from step {steps} on") } else { String::new() };
-                self.line(&format!(
+                line(&format!(
                     "{examples} examples, {total} steps{before}; {trained} of {all} numbers are trained"
                 ));
             }
@@ -296,7 +305,7 @@ impl Shown {
                 self.last = Some(Instant::now());
                 let loss = self.losses.iter().sum::<f64>() / self.losses.len() as f64;
                 self.losses.clear();
-                self.line(&format!(
+                line(&format!(
                     "step {steps}/{total}, epoch {epoch:.2}: loss {loss:.4}, norm {:.3}, rate {:.2e}, \
                      {pace:.1} examples/s, {} left",
                     stepped.norm,
@@ -305,16 +314,16 @@ impl Shown {
                 ));
             }
             Event::Measured { steps, loss } => {
-                self.line(&format!("step {steps}: loss of the rows that only measure {loss:.4}"));
+                line(&format!("step {steps}: loss of the rows that only measure {loss:.4}"));
             }
             Event::Saved { .. } => {}
         }
     }
+}
 
-    fn line(&self, line: &str) {
-        // Nobody may be reading; the log in the run's folder has it all.
-        writeln!(stderr(), "{line}").ok();
-    }
+fn line(line: &str) {
+    // Nobody may be reading; the log in the run's folder has it all.
+    writeln!(stderr(), "{line}").ok();
 }
 
 /// Seconds as people say them.

@@ -8,7 +8,8 @@ use crate::support::{Desk, json, pocket_folder, prints, refuses};
 
 /// Rows about the scene, as a file of data.
 fn data(desk: &Desk, name: &str, rows: &[Value]) -> String {
-    let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
+    let lines: Vec<String> = rows.iter().map(ToString::to_string).collect();
+    let lines = lines.join("\n");
     desk.file(name, lines.as_bytes())
 }
 

@@ -7,6 +7,7 @@ mod batch;
 mod checkpoints;
 mod detect;
 mod eval;
+mod finetune;
 #[cfg(feature = "hub")]
 mod hub;
 mod import;

@@ -1,0 +1,88 @@
+//! `finetune`: data in, a model that answers with it out; runs that end early, and bad input.
+
+use std::fs;
+
+use serde_json::{Value, json as value};
+
+use crate::support::{Desk, json, paligemma, prints, refuses};
+
+/// Something to say of the scene that the embedded model would not.
+const ANSWER: &str = "no red circle here";
+
+fn data(desk: &Desk) -> String {
+    let row = value!({"image": "scene.png", "prefix": "caption en", "suffix": ANSWER});
+    desk.file("train.jsonl", format!("{row}\n").as_bytes())
+}
+
+/// Trains quietly, since progress goes to the standard error.
+fn train(words: &[&str]) {
+    let output = paligemma().arg("finetune").args(words).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    assert!(output.stdout.is_empty() && told.contains("numbers are trained"), "{told}");
+}
+
+#[test]
+fn a_model_answers_with_what_it_learnt() {
+    let desk = Desk::new();
+    let (file, out) = (data(&desk), desk.name("run"));
+    let recipe = ["--epochs", "30", "--batch-size", "1", "--lr", "1e-3"];
+    train(&[&["--data", &file, "--eval", &file, "--out", &out][..], &recipe].concat());
+    assert_eq!(prints(&["caption", &desk.scene(), "--model", &out]).trim(), ANSWER);
+
+    let log = fs::read_to_string(desk.path("run/metrics.jsonl")).unwrap();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let losses: Vec<f64> = lines.iter().filter_map(|line| line["eval_loss"].as_f64()).collect();
+    assert_eq!(losses.len(), 30);
+    assert!(losses[29] < 0.1 * losses[0], "{losses:?}");
+    assert!(fs::read_to_string(desk.path("run/loss.svg")).unwrap().starts_with("<svg"));
+
+    let scored = json(&["eval", "--model", &out, "--data", &file, "--metric", "exact"]);
+    assert_eq!(scored["summary"], 1.0);
+    // A run that is done has nothing left to do, and its folder is not begun again.
+    train(&["--resume", &out]);
+    refuses(&["finetune", "--data", &file, "--out", &out], &["holds a run", "--resume"]);
+}
+
+#[test]
+fn adapters_are_kept_beside_their_base_and_merge_into_it() {
+    let desk = Desk::new();
+    let (file, out, merged) = (data(&desk), desk.name("run"), desk.name("merged"));
+    let recipe = ["--epochs", "40", "--batch-size", "1", "--lr", "1e-2", "--lora", "8"];
+    train(&[&["--data", &file, "--out", &out, "--dtype", "int8"][..], &recipe].concat());
+    assert_eq!(prints(&["caption", &desk.scene(), "--model", &out]).trim(), ANSWER);
+    prints(&["export", "--model", &out, "--merge", "--out", &merged]);
+    assert_eq!(prints(&["caption", &desk.scene(), "--model", &merged]).trim(), ANSWER);
+}
+
+#[test]
+fn a_recipe_is_what_a_run_does_unless_told_otherwise() {
+    let desk = Desk::new();
+    let (file, out) = (data(&desk), desk.name("run"));
+    let words = ["--data", &file, "--out", &out, "--preset", "gqa", "--batch-size", "1"];
+    train(&words);
+    let asked: Value =
+        serde_json::from_slice(&fs::read(desk.path("run/run.json")).unwrap()).unwrap();
+    let settings = &asked["settings"];
+    assert_eq!((settings["epochs"].as_u64(), settings["batch_size"].as_u64()), (Some(1), Some(1)));
+    assert_eq!(settings["learning_rate"], 1e-5);
+}
+
+#[test]
+fn what_cannot_be_trained_is_told() {
+    let desk = Desk::new();
+    let (file, out) = (data(&desk), desk.name("run"));
+    let new = |more: &[&str], parts: &[&str]| {
+        refuses(&[&["finetune", "--data", &file, "--out", &out][..], more].concat(), parts);
+    };
+    new(&["--lr", "0"], &["the rate is 0", "above 0"]);
+    new(&["--epochs", "0"], &["number of epochs", "at least 1"]);
+    new(&["--preset", "gqq"], &["gqq", "gqa"]);
+    new(&["--train", "vision_towers"], &["vision_towers", "vision_tower"]);
+    new(&["--dtype", "int8"], &["int8"]);
+    new(&["--text-length", "3"], &["example 1", "more than 3"]);
+    let nowhere = desk.name("nowhere");
+    refuses(&["finetune", "--resume", &nowhere], &["run.json"]);
+    let missing = desk.name("missing.jsonl");
+    refuses(&["finetune", "--data", &missing, "--out", &out], &["missing.jsonl"]);
+}
