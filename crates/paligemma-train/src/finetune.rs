@@ -236,13 +236,7 @@ impl Finetune<'_> {
         device: &B::Device,
         mut observe: impl FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<Outcome, FinetuneError> {
-        self.settings.check()?;
-        if self.settings.lora.is_some() && self.place.adapter().is_some() {
-            return Err(FinetuneError::AdapterOfAdapter { model: self.settings.model.clone() });
-        }
-        if let (None, Storage::Packed(_)) = (&self.settings.lora, self.storage) {
-            return Err(FinetuneError::Packed { dtype: self.storage.into() });
-        }
+        self.check()?;
         let config = self.place.config().map_err(paligemma::Error::from)?;
         let examples = Arc::new(self.examples(&self.settings.data, &config)?);
         let held_out = self.settings.eval.as_deref();
@@ -299,6 +293,18 @@ impl Finetune<'_> {
         }
         let steps = trainer.steps;
         Ok(if steps == total { Outcome::Done } else { Outcome::Stopped { steps, total } })
+    }
+
+    /// Refuses what no run can be.
+    fn check(&self) -> Result<(), FinetuneError> {
+        self.settings.check()?;
+        if self.settings.lora.is_some() && self.place.adapter().is_some() {
+            return Err(FinetuneError::AdapterOfAdapter { model: self.settings.model.clone() });
+        }
+        if let (None, Storage::Packed(_)) = (&self.settings.lora, self.storage) {
+            return Err(FinetuneError::Packed { dtype: self.storage.into() });
+        }
+        Ok(())
     }
 
     /// Passes over the data that so many steps are.
