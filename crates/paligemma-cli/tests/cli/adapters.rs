@@ -83,7 +83,7 @@ fn an_adapter_a_run_and_a_merged_export_are_one_model() {
     let mut names: Vec<_> =
         fs::read_dir(&merged).unwrap().map(|e| e.unwrap().file_name()).collect();
     names.sort();
-    assert_eq!(names, ["config.json", "model.safetensors", "tokenizer.json"]);
+    assert_eq!(names, ["config.json", "masks.safetensors", "model.safetensors", "tokenizer.json"]);
 
     // Alone, the adapter is copied as it is, and is as good.
     let copied = desk.name("copied");
