@@ -58,9 +58,16 @@ impl Log {
             Err(error) => return Err(file("read", &path)(error)),
         };
         // A line that a kill cut off does not parse; it is after the last checkpoint.
-        let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
-        let lines: Vec<Line> = lines.filter(|line| line.step <= steps).collect();
-        let kept: String = lines.iter().map(written).collect();
+        let (mut kept, mut lines) = (String::new(), Vec::new());
+        for text in text.lines() {
+            let Ok(line) = serde_json::from_str::<Line>(text) else { continue };
+            if line.step <= steps {
+                // As it was written: a number that was read may differ in its last digit.
+                kept.push_str(text);
+                kept.push('\n');
+                lines.push(line);
+            }
+        }
         paligemma_files::write(&path, kept.as_bytes()).map_err(file("write", &path))?;
         Ok(Self { path, lines })
     }

@@ -57,10 +57,10 @@ fn run(
     })
 }
 
-/// The newest checkpoint's weights and optimiser, and the log.
+/// The newest checkpoint's weights, and the log.
 fn left(folder: &Path, weights: &str) -> Vec<Vec<u8>> {
     let newest = folder.join(fs::read_to_string(folder.join("latest")).unwrap());
-    let files = [newest.join(weights), newest.join("adamw.mpk"), folder.join("metrics.jsonl")];
+    let files = [newest.join(weights), folder.join("metrics.jsonl")];
     files.iter().map(|path| fs::read(path).unwrap()).collect()
 }
 
