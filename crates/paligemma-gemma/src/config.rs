@@ -23,8 +23,8 @@ pub struct GemmaConfig {
     pub rms_norm_eps: f64,
     /// Base of the rotary angles.
     pub rope_theta: f64,
-    /// Queries are divided by its root; `head_dim`, but for Gemma 2 27B.
-    pub query_pre_attn_scalar: f64,
+    /// Queries are divided by its root; by that of `head_dim` where there is none, as in Gemma.
+    pub query_pre_attn_scalar: Option<f64>,
     /// Whether what attention and the feed-forward block give is normed too, before it joins the
     /// residual stream: so it is in Gemma 2, and not in Gemma.
     pub post_norms: bool,
@@ -53,7 +53,7 @@ impl GemmaConfig {
             max_position_embeddings: 8192,
             rms_norm_eps: 1e-6,
             rope_theta: 10_000.0,
-            query_pre_attn_scalar: 256.0,
+            query_pre_attn_scalar: None,
             post_norms: false,
             attn_logit_softcapping: None,
             final_logit_softcapping: None,
@@ -69,6 +69,7 @@ impl GemmaConfig {
             intermediate_size: 9216,
             num_hidden_layers: 26,
             num_key_value_heads: 4,
+            query_pre_attn_scalar: Some(256.0),
             post_norms: true,
             attn_logit_softcapping: Some(50.0),
             final_logit_softcapping: Some(30.0),
@@ -99,7 +100,7 @@ impl GemmaConfig {
             num_attention_heads: 32,
             num_key_value_heads: 16,
             head_dim: 128,
-            query_pre_attn_scalar: 144.0,
+            query_pre_attn_scalar: Some(144.0),
             ..Self::gemma2_2b(vocab_size)
         }
     }

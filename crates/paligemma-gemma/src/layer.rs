@@ -77,6 +77,7 @@ impl<B: NnBackend> Attention<B> {
         let (width, head_dim) = (config.hidden_size, config.head_dim);
         let queries = config.num_attention_heads * head_dim;
         let keys = config.num_key_value_heads * head_dim;
+        let divisor = config.query_pre_attn_scalar.unwrap_or(head_dim as f64).sqrt();
         Self {
             q_proj: Projection::new(width, queries, device),
             k_proj: Projection::new(width, keys, device),
@@ -84,7 +85,7 @@ impl<B: NnBackend> Attention<B> {
             o_proj: Projection::new(queries, width, device),
             head_dim,
             scoring: Scoring {
-                scale: config.query_pre_attn_scalar.sqrt().recip() as f32,
+                scale: divisor.recip() as f32,
                 softcap: config.attn_logit_softcapping.map(|cap| cap as f32),
             },
             local,

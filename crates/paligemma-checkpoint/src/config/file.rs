@@ -186,7 +186,8 @@ fn text_section(text: &GemmaConfig, image_tokens: usize) -> Value {
         "hidden_activation": ACTIVATION,
     });
     if text.post_norms {
-        section["query_pre_attn_scalar"] = json!(text.query_pre_attn_scalar);
+        let divisor = text.query_pre_attn_scalar.unwrap_or(text.head_dim as f64);
+        section["query_pre_attn_scalar"] = json!(divisor);
         section["attn_logit_softcapping"] = json!(text.attn_logit_softcapping);
         section["final_logit_softcapping"] = json!(text.final_logit_softcapping);
         section["sliding_window"] = json!(text.sliding_window);
@@ -277,11 +278,9 @@ fn check_activation(field: &'static str, found: Option<&String>) -> Result<(), C
 
 fn text_config(text: TextSection) -> GemmaConfig {
     let rope_theta = text.rope_parameters.and_then(|rope| rope.rope_theta).or(text.rope_theta);
-    let head_dim = text.head_dim.unwrap_or(HEAD_DIM);
     // What Gemma has not, its files may say all the same; the reference does not read it either.
     let second = text.model_type.as_deref() == Some(GEMMA_2);
-    let query_scalar =
-        if second { text.query_pre_attn_scalar.unwrap_or(QUERY_SCALAR) } else { head_dim as f64 };
+    let query_scalar = second.then(|| text.query_pre_attn_scalar.unwrap_or(QUERY_SCALAR));
     let softcap = |found: Option<Option<f64>>, default| {
         if second { found.unwrap_or(Some(default)) } else { None }
     };
@@ -292,7 +291,7 @@ fn text_config(text: TextSection) -> GemmaConfig {
         num_hidden_layers: text.num_hidden_layers,
         num_attention_heads: text.num_attention_heads,
         num_key_value_heads: text.num_key_value_heads,
-        head_dim,
+        head_dim: text.head_dim.unwrap_or(HEAD_DIM),
         max_position_embeddings: text.max_position_embeddings.unwrap_or(MAX_POSITIONS),
         rms_norm_eps: text.rms_norm_eps.unwrap_or(NORM_EPS),
         rope_theta: rope_theta.unwrap_or(ROPE_THETA),
