@@ -134,27 +134,3 @@ pub fn tolerance(dtype: Dtype, quantity: Quantity) -> f32 {
     let row = TOLERANCES.iter().find(|row| row.dtype == dtype && row.quantity == quantity);
     row.unwrap_or_else(|| panic!("no tolerance for {quantity:?} in {dtype}")).limit
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_not_finite_never_passes() {
-        for bad in [f32::NAN, f32::INFINITY] {
-            let measured = Measured::difference("x", &[0.0, bad, 0.0], &[0.0; 3], 1.0);
-            assert!(!measured.passes() && measured.error == f32::INFINITY);
-            // Not even where the reference is as bad.
-            assert!(!Measured::difference("x", &[bad], &[bad], 1.0).passes());
-        }
-    }
-
-    #[test]
-    fn the_largest_difference_counts() {
-        let measured = Measured::difference("x", &[1.0, 2.0, 3.0], &[1.5, 2.0, 2.75], 0.5);
-        assert!(measured.passes() && measured.error.to_bits() == 0.5_f32.to_bits());
-        assert!(!Measured { tolerance: 0.4, ..measured }.passes());
-        let differ = Measured::exact("ids", &[1, 2, 3], &[1, 0, 0]);
-        assert!(!differ.passes() && differ.error.to_bits() == 2_f32.to_bits());
-    }
-}

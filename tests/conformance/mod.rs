@@ -19,5 +19,5 @@ pub use bench::Bench;
 pub use case::Case;
 pub use gaps::{GAPS, Gap};
 pub use measured::{Measured, Quantity, TOLERANCES, Tolerance, tolerance};
-pub use run::{Column, Outcome, columns};
+pub use run::{Column, Outcome, columns, guarded};
 pub use table::{Count, table};

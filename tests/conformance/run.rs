@@ -39,7 +39,7 @@ impl Outcome {
     }
 
     /// The outcome in view of the failures that are expected.
-    fn expected(self, gap: Option<&Gap>) -> Self {
+    pub fn expected(self, gap: Option<&Gap>) -> Self {
         match gap {
             Some(gap) if self.fails() => Self::ExpectedFailure(gap.reason),
             Some(gap) if self.passes() => {
@@ -132,66 +132,10 @@ impl DeviceWork for Run<'_> {
 }
 
 /// A GPU's runtime answers many mistakes with a panic: it is one case's failure, not the run's.
-fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
         format!("panicked: {}", text.as_deref().unwrap_or("without a message").replace('\n', " "))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn measured(error: f32) -> Outcome {
-        Outcome::Measured(vec![
-            Measured { what: "one".into(), error: 0.0, tolerance: 0.0 },
-            Measured { what: "other".into(), error, tolerance: 1.0 },
-        ])
-    }
-
-    const GAP: Gap = Gap {
-        device: "cuda",
-        dtype: Dtype::F32,
-        case: "masks and positions",
-        reason: "a driver's mistake",
-    };
-
-    #[test]
-    fn an_expected_failure_is_excused_and_an_unexpected_success_is_not() {
-        assert_eq!(measured(2.0).expected(Some(&GAP)), Outcome::ExpectedFailure(GAP.reason));
-        assert!(measured(0.5).expected(Some(&GAP)).fails());
-        assert!(measured(0.5).expected(None).passes());
-        assert!(measured(2.0).expected(None).fails());
-        let skipped = Outcome::Skipped("no device".into());
-        assert_eq!(skipped.clone().expected(Some(&GAP)), skipped);
-    }
-
-    #[test]
-    fn the_worst_is_what_uses_most_of_its_tolerance() {
-        assert_eq!(measured(0.5).worst().map(|worst| &*worst.what), Some("other"));
-        let wrong = Measured { what: "count".into(), error: 1.0, tolerance: 0.0 };
-        let Outcome::Measured(mut all) = measured(0.5) else { unreachable!() };
-        all.insert(0, wrong.clone());
-        assert_eq!(Outcome::Measured(all).worst(), Some(&wrong));
-    }
-
-    #[test]
-    fn a_panic_is_a_failure_with_its_message() {
-        let message = guarded(|| panic!("device {} is\nlost", 3)).unwrap_err();
-        assert_eq!(message, "panicked: device 3 is lost");
-    }
-
-    #[test]
-    fn a_device_that_is_not_there_is_skipped_unless_it_is_required() {
-        // No machine has this many.
-        let device = DeviceSpec::Cuda(4096);
-        let run = |required: &[DeviceSpec]| {
-            let dtypes = [Dtype::F32];
-            columns(&[Case::Layout], &[device], &dtypes, required, &[]).remove(0).outcomes.remove(0)
-        };
-        assert!(matches!(run(&[]), Outcome::Skipped(_)));
-        assert!(matches!(run(&[device]), Outcome::Failed(_)));
-    }
 }

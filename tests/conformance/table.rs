@@ -128,38 +128,3 @@ fn aligned(rows: &[Vec<String>]) -> String {
     };
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
-
-#[cfg(test)]
-mod tests {
-    use paligemma::{DeviceSpec, Dtype};
-
-    use super::*;
-
-    #[test]
-    fn every_cell_counts_once_and_every_reason_is_said_once() {
-        let measured = |error| {
-            let what = "logits".into();
-            Outcome::Measured(vec![Measured { what, error, tolerance: 1e-4 }])
-        };
-        let skipped = || Outcome::Skipped("not here".into());
-        let column = |dtype, outcomes| Column { device: DeviceSpec::Flex, dtype, outcomes };
-        let columns = [
-            column(Dtype::F32, vec![measured(2e-6), measured(0.5)]),
-            column(Dtype::Bf16, vec![skipped(), skipped()]),
-        ];
-        let text = table(&[Case::Layout, Case::Score], &columns);
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(
-            lines,
-            [
-                "largest error / tolerance  flex f32          flex bf16",
-                "masks and positions        2.0e-6/1e-4 pass  skipped [1]",
-                "f: log-probabilities       5.0e-1/1e-4 FAIL  skipped [1]",
-                "[1] not here",
-                "FAILED flex f32, f: log-probabilities: logits 5.00e-1, tolerance 1e-4",
-            ]
-        );
-        let count = Count::of(&columns);
-        assert_eq!(count.to_string(), "1 passed, 1 failed, 2 skipped");
-    }
-}
