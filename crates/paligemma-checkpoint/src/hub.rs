@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Cache, Repo, RepoType};
 
+use crate::settings::PREPROCESSOR;
 use crate::source::{INDEX, SourceError, WEIGHTS, read_index};
 
 const CONFIG: &str = "config.json";
 const TOKENIZER: &str = "tokenizer.json";
-const PREPROCESSOR: &str = "preprocessor_config.json";
 const RETRIES: usize = 3;
 
 /// Why a model cannot be had.

@@ -60,6 +60,7 @@ mod checkpoint;
 mod config;
 mod convert;
 mod fingerprint;
+mod finite;
 #[cfg(feature = "hub")]
 pub mod hub;
 mod json;
@@ -71,7 +72,9 @@ mod names;
 mod npz;
 mod packed;
 mod report;
+mod resolution;
 mod save;
+mod settings;
 mod source;
 mod write;
 
@@ -81,6 +84,7 @@ pub use adapter::{
 pub use checkpoint::{Checkpoint, Elements, TensorInfo};
 pub use config::{ConfigError, PaliGemmaConfig};
 pub use convert::{convert, other_files};
+pub use finite::NotFinite;
 pub use layout::{LAYOUTS, Layout, MASK_LAYOUT};
 pub use load::{LoadError, Progress, check_module, load_module, load_packed};
 pub use masks::{MASK_FILES, find_masks, load_masks, save_masks};
@@ -88,9 +92,13 @@ pub use merge::{Export, export};
 pub use names::{ModulePath, parameter_shapes};
 pub use npz::ArrayProblem;
 pub use report::{Ignored, LoadReport};
+pub use resolution::settings_at_resolution;
 pub use save::{SaveError, save_module};
+pub use settings::{GENERATION, PREPROCESSOR, generation_faults, preprocessor_faults};
 pub use source::SourceError;
 pub use write::{Pending, write_checkpoint, write_files};
 
 /// How weights may be written: `F32`, `F16` or `BF16`.
 pub use burn::tensor::FloatDType as WeightType;
+/// How a position table is brought to another size.
+pub use paligemma_siglip::PositionFilter;

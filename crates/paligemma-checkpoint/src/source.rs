@@ -109,6 +109,16 @@ pub enum SourceError {
         /// The tensor, as the file calls it.
         tensor: String,
     },
+    /// A position table that is no square, or is packed, cannot be brought to another resolution.
+    #[error("`{tensor}` in {} is no square grid of positions: {shape:?}", path.display())]
+    Positions {
+        /// The file.
+        path: PathBuf,
+        /// The tensor, as the file calls it.
+        tensor: String,
+        /// The shape found.
+        shape: Vec<usize>,
+    },
     /// An index that names a file outside its own folder.
     #[error("{} names the shard `{shard}`, which is not a file name", index.display())]
     ShardName {

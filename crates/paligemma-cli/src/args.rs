@@ -6,7 +6,9 @@ use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use paligemma::{
     DetectionOptions, DeviceSpec, Dtype, LocationScale, Options, PaliGemma, Place, Sampling,
+    Verdict,
 };
+use paligemma_checkpoint::Progress;
 
 use crate::error::Error;
 use crate::model::{self, ModelName};
@@ -60,6 +62,16 @@ impl ModelArgs {
     pub(crate) fn open(&self, place: &Place) -> Result<PaliGemma, Error> {
         self.threads.start()?;
         Ok(model::open(place, self.device, self.dtype)?)
+    }
+
+    /// Looks at the model that was found.
+    pub(crate) fn verify(
+        &self,
+        place: &Place,
+        progress: impl FnMut(Progress<'_>),
+    ) -> Result<Verdict, Error> {
+        self.threads.start()?;
+        Ok(paligemma::verify(place, self.device, self.dtype, progress))
     }
 }
 

@@ -236,6 +236,16 @@ pub(crate) enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// A model does not pass its checks.
+    #[error("{model} will not answer as its authors meant: {failed} of {checks} checks failed")]
+    Unsound {
+        /// The model.
+        model: String,
+        /// Checks that failed.
+        failed: usize,
+        /// All checks.
+        checks: usize,
+    },
     /// Interrupts cannot be caught.
     #[error("cannot listen for interrupts: {0}")]
     Signals(io::Error),

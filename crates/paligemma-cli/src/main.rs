@@ -23,6 +23,7 @@
 //! paligemma convert --model DIR --dtype int8 --out SMALLER
 //! paligemma export --model RUN --merge --out MERGED
 //! paligemma info --model DIR
+//! paligemma verify --model DIR
 //! paligemma devices
 //! ```
 //!

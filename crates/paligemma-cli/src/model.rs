@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use paligemma::{DeviceSpec, Dtype, EMBEDDED, PaliGemma, Place};
+use paligemma::{DeviceSpec, Dtype, EMBEDDED, PaliGemma, Place, PositionFilter};
 use paligemma_checkpoint::Progress;
 
 use crate::bar::Bar;
@@ -24,6 +24,22 @@ pub(crate) struct ModelName {
     #[cfg(feature = "hub")]
     #[arg(long, requires = "model")]
     revision: Option<String>,
+    /// Look at pictures of this many pixels a side, and not at those that the model was made for:
+    /// a multiple of its patches
+    #[arg(long, value_name = "PIXELS")]
+    resolution: Option<usize>,
+    /// How positions are resampled for it: bilinear, as the authors do, or bicubic, as transformers
+    /// does
+    #[arg(long, value_name = "FILTER", requires = "resolution", value_parser = filter)]
+    resample: Option<PositionFilter>,
+}
+
+fn filter(name: &str) -> Result<PositionFilter, String> {
+    match name {
+        "bilinear" => Ok(PositionFilter::Bilinear),
+        "bicubic" => Ok(PositionFilter::Bicubic),
+        _ => Err(format!("unknown filter `{name}`: use bilinear or bicubic")),
+    }
 }
 
 impl ModelName {
@@ -44,7 +60,10 @@ impl ModelName {
         if self.revision.is_some() && Path::new(name).is_dir() {
             return Err(Error::RevisionOfFolder { path: name.into() });
         }
-        Ok(Place::locate(name, self.base.as_deref(), &mut |name| self.fetch(name))?)
+        let place = Place::locate(name, self.base.as_deref(), &mut |name| self.fetch(name))?;
+        let Some(side) = self.resolution else { return Ok(place) };
+        let filter = self.resample.unwrap_or_default();
+        Ok(place.at_resolution(side, filter).map_err(paligemma::Error::from)?)
     }
 
     #[cfg(not(feature = "hub"))]

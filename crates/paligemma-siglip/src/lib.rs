@@ -24,9 +24,11 @@
 mod config;
 mod embeddings;
 mod layer;
+mod resample;
 mod tower;
 
 pub use config::SiglipConfig;
 pub use embeddings::{Embeddings, PatchEmbedding, PositionEmbedding};
 pub use layer::{Attention, EncoderLayer, Mlp};
+pub use resample::{PositionFilter, resample_positions};
 pub use tower::{Encoder, Siglip};

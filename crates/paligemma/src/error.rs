@@ -196,6 +196,11 @@ pub enum Error {
         /// Numbers that pictures of this count have.
         expected: usize,
     },
+    /// All pictures look alike to the model.
+    #[error(
+        "two different pictures have the same features: the vision tower's weights are damaged"
+    )]
+    Blind,
     /// The model's picture features are not finite.
     #[error(
         "the picture features are not finite: the model's weights are damaged, or too large for \

@@ -130,6 +130,7 @@ impl PaliGemma {
             Place::Embedded => self.with_embedded_masks(),
             Place::Folder(folder) => self.with_masks_in(folder),
             Place::Adapted { base, .. } => self.with_masks_of(base),
+            Place::Resized { of, .. } => self.with_masks_of(of),
         }
     }
 

@@ -1,11 +1,12 @@
 //! `Place`: where a model's files are, by the name that a user gives it.
 
 use std::fs;
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use paligemma_checkpoint::{
     ADAPTER_CONFIG, AdapterError, AdapterFile, Checkpoint, ConfigError, PaliGemmaConfig,
-    SourceError, other_files,
+    PositionFilter, SourceError, other_files, settings_at_resolution,
 };
 use paligemma_processor::{Tokenizer, TokenizerError};
 
@@ -29,6 +30,15 @@ pub enum Place {
         base: Box<Place>,
         /// What is added.
         adapter: AdapterFile,
+    },
+    /// Another place's model, for pictures of another size.
+    Resized {
+        /// Where the model is.
+        of: Box<Place>,
+        /// Its configuration at that size.
+        config: Box<PaliGemmaConfig>,
+        /// How its positions are resampled.
+        filter: PositionFilter,
     },
 }
 
@@ -69,11 +79,26 @@ impl Place {
         Ok(Self::Adapted { base: Box::new(base), adapter })
     }
 
+    /// The same model for pictures of `image_size` pixels a side: its positions are resampled, and
+    /// its configuration and settings say so.
+    ///
+    /// # Errors
+    /// If the configuration cannot be read, or the size is not a multiple of the patch size.
+    pub fn at_resolution(
+        self,
+        image_size: usize,
+        filter: PositionFilter,
+    ) -> Result<Self, ConfigError> {
+        let config = Box::new(self.config()?.at_resolution(image_size)?);
+        Ok(Self::Resized { of: Box::new(self), config, filter })
+    }
+
     /// The adapter, if there is one.
     pub fn adapter(&self) -> Option<&AdapterFile> {
         match self {
             Self::Adapted { adapter, .. } => Some(adapter),
             Self::Embedded | Self::Folder(_) => None,
+            Self::Resized { of, .. } => of.adapter(),
         }
     }
 
@@ -86,6 +111,7 @@ impl Place {
             Self::Embedded => PaliGemmaConfig::from_json(pocket::CONFIG),
             Self::Folder(folder) => PaliGemmaConfig::open(folder),
             Self::Adapted { base, .. } => base.config(),
+            Self::Resized { config, .. } => Ok((**config).clone()),
         }
     }
 
@@ -99,6 +125,7 @@ impl Place {
             Self::Embedded => Tokenizer::from_bytes(pocket::TOKENIZER, image),
             Self::Folder(folder) => Tokenizer::from_file(&folder.join("tokenizer.json"), image),
             Self::Adapted { base, .. } => base.tokenizer(config),
+            Self::Resized { of, .. } => of.tokenizer(config),
         }
     }
 
@@ -111,6 +138,10 @@ impl Place {
             Self::Embedded => Checkpoint::from_static(pocket::WEIGHTS),
             Self::Folder(folder) => Checkpoint::open(folder),
             Self::Adapted { base, .. } => base.checkpoint(),
+            Self::Resized { of, config, filter } => {
+                let side = config.vision.image_size / config.vision.patch_size;
+                of.checkpoint()?.with_positions(side, *filter)
+            }
         }
     }
 
@@ -123,6 +154,27 @@ impl Place {
             Self::Embedded => MaskModel::pocket(device),
             Self::Folder(folder) => MaskModel::load(folder, device),
             Self::Adapted { base, .. } => base.open_masks(device),
+            Self::Resized { of, .. } => of.open_masks(device),
+        }
+    }
+
+    /// A file beside those weights; none if it is not there.
+    ///
+    /// # Errors
+    /// If it is there and cannot be read.
+    pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, SourceError> {
+        match self {
+            Self::Embedded => Ok(None),
+            Self::Folder(folder) => match fs::read(folder.join(name)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(source) => Err(SourceError::Read { path: folder.join(name), source }),
+                Ok(contents) => Ok(Some(contents)),
+            },
+            Self::Adapted { base, .. } => base.read(name),
+            Self::Resized { of, config, .. } => {
+                let contents = of.read(name)?;
+                Ok(contents.map(|contents| settings_at_resolution(name, contents, config)))
+            }
         }
     }
 
@@ -139,6 +191,14 @@ impl Place {
             ]),
             Self::Folder(folder) => other_files(folder),
             Self::Adapted { base, .. } => base.other_files(),
+            Self::Resized { of, config, .. } => {
+                let files = of.other_files()?.into_iter();
+                let resized = |(name, contents): (String, _)| {
+                    let contents = settings_at_resolution(&name, contents, config);
+                    (name, contents)
+                };
+                Ok(files.map(resized).collect())
+            }
         }
     }
 }
@@ -150,6 +210,9 @@ impl std::fmt::Display for Place {
             Self::Folder(folder) => write!(f, "{}", folder.display()),
             Self::Adapted { base, adapter } => {
                 write!(f, "{} with the adapter in {}", base, adapter.folder().display())
+            }
+            Self::Resized { of, config, .. } => {
+                write!(f, "{of} at {} pixels", config.vision.image_size)
             }
         }
     }

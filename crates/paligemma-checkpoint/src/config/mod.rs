@@ -110,6 +110,18 @@ impl PaliGemmaConfig {
         Ok(config)
     }
 
+    /// The same model for pictures of `image_size` pixels a side, whose position table is
+    /// resampled ([`Checkpoint::with_positions`](crate::Checkpoint::with_positions)).
+    ///
+    /// # Errors
+    ///
+    /// If that is not a multiple of the patch size, or absurd.
+    pub fn at_resolution(mut self, image_size: usize) -> Result<Self, ConfigError> {
+        self.vision.image_size = image_size;
+        limits::check(&self)?;
+        Ok(self)
+    }
+
     /// The text of a `config.json` that any PaliGemma implementation reads.
     pub fn to_json(&self) -> String {
         file::write(self)

@@ -3,6 +3,7 @@
 mod adapters;
 mod config;
 mod files;
+mod finite;
 #[cfg(feature = "hub")]
 mod hub;
 mod load;
@@ -10,5 +11,6 @@ mod masks;
 mod npz;
 mod packed;
 mod published;
+mod resolution;
 mod save;
 mod support;

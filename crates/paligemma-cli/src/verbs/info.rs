@@ -5,12 +5,8 @@ use std::fmt::Display;
 use std::path::PathBuf;
 
 use clap::Args;
-use paligemma::{
-    DeviceSpec, DeviceWork, Error as ModelError, Model, NnBackend, PaliGemma, Place, pocket,
-};
-use paligemma_checkpoint::{
-    Checkpoint, Ignored, LoadError, LoadReport, PaliGemmaConfig, check_module, parameter_shapes,
-};
+use paligemma::{Error as ModelError, Fit, PaliGemma, Place, fit, pocket};
+use paligemma_checkpoint::{Checkpoint, Ignored, PaliGemmaConfig};
 use paligemma_processor::Tokenizer;
 
 use crate::args::JsonArgs;
@@ -66,23 +62,6 @@ impl InfoVerb {
     }
 }
 
-/// Holds a configuration against weights, on any backend: nothing is computed.
-struct Fit<'a> {
-    config: &'a PaliGemmaConfig,
-    checkpoint: Option<&'a Checkpoint>,
-}
-
-impl DeviceWork for Fit<'_> {
-    type Output = (usize, Option<Result<LoadReport, LoadError>>);
-
-    fn run<B: NnBackend>(self, device: B::Device) -> Self::Output {
-        let model = Model::<B>::new(&self.config.vision, &self.config.text, &device);
-        let shapes = parameter_shapes::<B, _>(&model);
-        let parameters = shapes.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
-        (parameters, self.checkpoint.map(|weights| check_module::<B, _>(&model, weights, "")))
-    }
-}
-
 impl Info {
     fn of(place: &Place) -> Self {
         let mut info = Self { model: place.to_string(), ..Self::default() };
@@ -102,10 +81,10 @@ impl Info {
     /// Counts the parameters, and finds out whether the weights are the configuration's.
     fn fit(&mut self, checkpoint: Option<&Checkpoint>) {
         let Some(config) = &self.config else { return };
-        let fit = DeviceSpec::Auto.run(Fit { config, checkpoint });
-        let Some((parameters, fit)) = self.keep(fit) else { return };
+        let fit = fit(config, checkpoint);
+        let Some(Fit { parameters, weights }) = self.keep(fit) else { return };
         self.parameters = Some(parameters);
-        let report = fit.and_then(|fit| self.keep(fit));
+        let report = weights.and_then(|weights| self.keep(weights));
         if let Some((report, weights)) = report.zip(self.weights.as_mut()) {
             weights.unused = report.ignored;
         }

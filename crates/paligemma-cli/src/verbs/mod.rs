@@ -17,6 +17,7 @@ mod presets;
 mod score;
 mod search;
 mod segment;
+mod verify;
 mod watch;
 
 use clap::Subcommand;
@@ -73,6 +74,8 @@ pub(crate) enum Verb {
     Export(export::Export),
     /// Say what a model is: configuration, tensors, size, tokenizer, and what is wrong with it
     Info(info::InfoVerb),
+    /// Say whether a model will answer as its authors meant: every file, every number, a picture
+    Verify(verify::Verify),
     /// Say what this build can run on, on this machine
     Devices(devices::Devices),
 }
@@ -103,6 +106,7 @@ impl Verb {
             Self::Convert(verb) => verb.run(),
             Self::Export(verb) => verb.run(),
             Self::Info(verb) => verb.run(),
+            Self::Verify(verb) => verb.run(),
             Self::Devices(verb) => verb.run(),
         }
     }

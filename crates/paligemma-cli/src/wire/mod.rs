@@ -4,6 +4,7 @@ mod eval;
 mod import;
 mod retrieve;
 mod segment;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,6 +15,7 @@ use serde::Serialize;
 pub(crate) use eval::{Eval, EvalFile};
 pub(crate) use import::Import;
 pub(crate) use segment::Segmentation;
+pub(crate) use verify::Verified;
 
 use crate::{session, verbs};
 

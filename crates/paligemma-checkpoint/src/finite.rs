@@ -1,0 +1,57 @@
+//! `Checkpoint::not_finite`: tensors with numbers that are none, found by reading all of them.
+
+use burn::tensor::FloatDType;
+
+use crate::checkpoint::{Checkpoint, Elements};
+use crate::load::Progress;
+use crate::source::SourceTensor;
+
+/// A tensor with numbers that are infinite or none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotFinite {
+    /// Its name in the file.
+    pub file_name: String,
+    /// How many there are.
+    pub count: usize,
+}
+
+impl Checkpoint {
+    /// The tensors with numbers that are infinite or none (NaN), in the order of their paths.
+    ///
+    /// Reads every number and keeps none in memory; `progress` is told of every tensor. Packed
+    /// matrices are passed over: what is wrong with one shows in what the model computes.
+    pub fn not_finite(&self, mut progress: impl FnMut(Progress<'_>)) -> Vec<NotFinite> {
+        let total = self.tensors.values().map(|tensor| tensor.data.len()).sum();
+        let mut done = 0;
+        let mut found = Vec::new();
+        for tensor in self.tensors.values() {
+            let count = count(tensor);
+            if count > 0 {
+                found.push(NotFinite { file_name: tensor.name.clone(), count });
+            }
+            tensor.release();
+            done += tensor.data.len();
+            progress(Progress { tensor: &tensor.name, done, total });
+        }
+        found
+    }
+}
+
+/// Numbers whose exponent has all bits set, which only infinities and NaN have (IEEE 754).
+fn count(tensor: &SourceTensor) -> usize {
+    let count16 = |exponent: u16| {
+        let numbers = tensor.data.as_chunks().0.iter();
+        numbers.filter(|bytes| u16::from_le_bytes(**bytes) & exponent == exponent).count()
+    };
+    match tensor.elements {
+        Elements::Float(FloatDType::BF16) => count16(0x7f80),
+        Elements::Float(FloatDType::F16) => count16(0x7c00),
+        Elements::Float(FloatDType::F32) => {
+            let numbers = tensor.data.as_chunks().0.iter();
+            let exponent = 0x7f80_0000;
+            numbers.filter(|bytes| u32::from_le_bytes(**bytes) & exponent == exponent).count()
+        }
+        // No file is read with others.
+        Elements::Float(_) | Elements::Packed(_) => 0,
+    }
+}
