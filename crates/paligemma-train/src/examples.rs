@@ -76,6 +76,14 @@ pub struct HostBatch {
 }
 
 impl HostBatch {
+    /// A batch of `pictures` square pictures, `side` pixels along a side, and the rows about them.
+    ///
+    /// # Shapes
+    /// - `pixels`: `[I, 3, H, W]` in -1..1
+    pub fn new(pixels: Vec<f32>, pictures: usize, side: usize, rows: Rows, pad: u32) -> Self {
+        Self { pixels, pictures, side, rows, pad }
+    }
+
     /// The batch on a device.
     pub fn on<B: NnBackend>(self, device: &B::Device) -> Batch<B> {
         let shape = [self.pictures, 3, self.side, self.side];
@@ -204,7 +212,7 @@ impl Examples {
             rows.push(Row { pictures: numbers, ..row });
         }
         let pad = self.tokenizer.special().pad;
-        Ok(HostBatch { pixels, pictures, side: self.side, rows: Rows::new(rows), pad })
+        Ok(HostBatch::new(pixels, pictures, self.side, Rows::new(rows), pad))
     }
 
     /// The pixels of an example's pictures, and its texts.
