@@ -46,7 +46,8 @@ pub(super) fn measure<B: NnBackend>(bench: &Bench<B>) -> Vec<Measured> {
     };
     let [losses, norms] =
         ["losses", "norms"].map(|name| reference::floats(&format!("steps.{name}")));
-    let steps: Vec<Stepped> = norms.iter().map(|_| trainer.step(vec![host()])).collect();
+    let mut step = |_: &f32| trainer.step(vec![host()]).unwrap_or_else(|error| panic!("{error}"));
+    let steps: Vec<Stepped> = norms.iter().map(&mut step).collect();
     let Ok(after) = trainer.measure(std::iter::once(Ok::<_, Infallible>(host())));
     let values = |one: fn(&Stepped) -> f64| steps.iter().map(move |step| one(step) as f32);
     let ours: Vec<f32> = values(|step| step.loss).chain([after as f32]).collect();
