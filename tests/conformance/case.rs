@@ -6,7 +6,7 @@ use paligemma::Dtype;
 use paligemma_nn::NnBackend;
 
 use super::{
-    Bench, Measured, beams, decoding, gradients, layout, masks, properties, training, values,
+    Bench, Measured, beams, decoding, gradients, layout, masks, properties, steps, training, values,
 };
 use crate::reference::Tiny;
 
@@ -29,6 +29,8 @@ pub enum Case {
     Loss(&'static str),
     /// Gradients of the training loss for every parameter.
     Gradients,
+    /// Losses and norms of four steps of the recipe.
+    Steps,
     /// Log-probabilities of an answer, token by token and in one pass.
     Score,
     /// Greedy decoding: tokens and logits of every step.
@@ -64,7 +66,7 @@ impl Case {
         cases.extend(logits.map(Self::Logits));
         cases.push(Self::CausalPrefix);
         cases.extend(["b", "b_batch_left", "b_batch_right"].map(Self::Loss));
-        cases.extend([Self::Gradients, Self::Score]);
+        cases.extend([Self::Gradients, Self::Steps, Self::Score]);
         let greedy = ["e_greedy", "e_greedy_single2", "e_greedy_batch_left", "e_greedy_two_images"];
         cases.extend(greedy.map(Self::Greedy));
         cases.push(Self::GreedyEos);
@@ -84,7 +86,7 @@ impl Case {
             Self::Layout => Some("is not computed in floating point; f32 shows it"),
             Self::Values(_) => Some("has no limit but in f32; the errors per layer have"),
             Self::CausalPrefix => Some("is a question of the mask; f32 answers it"),
-            Self::Gradients => Some("training is in f32"),
+            Self::Gradients | Self::Steps => Some("training is in f32"),
             Self::Masks => Some("is computed in f32, whatever the model is held in"),
             Self::Loss(_) | Self::Score => Some("follows from the logits, which are compared"),
             Self::Greedy(_) | Self::GreedyEos | Self::Beams(_) | Self::BeamsEnding => {
@@ -114,6 +116,7 @@ impl Case {
             Self::CausalPrefix => values::causal_prefix(bench),
             Self::Loss(case) => training::loss(bench, case),
             Self::Gradients => gradients::measure(bench),
+            Self::Steps => steps::measure(bench),
             Self::Score => decoding::score(bench),
             Self::Greedy(case) => decoding::greedy(bench, case),
             Self::GreedyEos => decoding::greedy_eos(bench),
@@ -139,6 +142,7 @@ impl fmt::Display for Case {
             Self::CausalPrefix => f.write_str("a_no_tt: is not ours"),
             Self::Loss(case) => write!(f, "{case}: loss"),
             Self::Gradients => f.write_str("gradients"),
+            Self::Steps => f.write_str("steps of AdamW"),
             Self::Score => f.write_str("f: log-probabilities"),
             Self::Greedy(case) | Self::Beams(case) => f.write_str(case),
             Self::GreedyEos => f.write_str("e_greedy_eos"),

@@ -11,6 +11,7 @@ mod masks;
 mod measured;
 mod properties;
 mod run;
+mod steps;
 mod table;
 mod training;
 mod values;

@@ -9,7 +9,9 @@ logits and loss must first agree with golden.safetensors. For the cases b (one e
 b_batch_right (two of different lengths: mean per example, then over the batch) it writes
 
   tiny_*/gradients.safetensors  CASE.training_loss, and CASE.gradient.NAME for each NAME of the
-                                published file
+                                published file; steps.losses and steps.norms: the loss of
+                                b_batch_right before each of four steps of torch's AdamW and after
+                                the last, and the norm of all gradients before each
 
 What it prints of each value, its size and how far float32 is from float64, is what tolerances rest on.
 """
@@ -23,6 +25,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 import jax
 import jax.numpy as jnp
 import numpy as np
+import torch
 from safetensors.numpy import load_file, save_file
 
 jax.config.update("jax_enable_x64", True)
@@ -32,6 +35,11 @@ THETA = 10_000.0
 # What golden.safetensors, in float32, may differ by from the values here: logits, log-probabilities
 # and loss are of ordinary size, the decoder's last hidden states are not.
 CLOSE = {"logits": 5e-5, "loss": 5e-6, "relative": 5e-6}
+
+# The recipe of the steps: warm-up, top and the way down are all met, gradients are clipped in all of
+# them, and the decay is large enough to be seen.
+RECIPE = {"rate": 3e-3, "decay": 1e-2, "clip": 0.5, "warmup": 2, "steps": 5}
+STEPS = 4
 
 
 def layer_norm(x, weights, name):
@@ -171,6 +179,47 @@ def check(case, golden, over_tokens, seen):
         assert error < (CLOSE["logits"] if name == "logits" else CLOSE["relative"] * size), name
 
 
+def factor(step):
+    """Linear warm-up to 1, then a cosine to 0."""
+    warmup, steps = RECIPE["warmup"], RECIPE["steps"]
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + np.cos(np.pi * (step - warmup) / (steps - warmup)))
+
+
+def is_kernel(name, value):
+    """What big_vision decays: products and convolutions of tower and projector."""
+    outside = name.startswith(("vision_tower.", "multi_modal_projector."))
+    return outside and name.endswith(".weight") and value.ndim > 1 and "position_embedding" not in name
+
+
+def train(weights, config, inputs):
+    """Losses and norms of steps by torch's AdamW, all in float64."""
+    tensors = {name: torch.from_numpy(value.copy()).requires_grad_() for name, value in weights.items()}
+    kernels = [tensor for name, tensor in tensors.items() if is_kernel(name, tensor)]
+    others = [tensor for name, tensor in tensors.items() if not is_kernel(name, tensor)]
+    # torch multiplies the decay by the rate; big_vision's goes with the schedule alone.
+    decay = RECIPE["decay"] / RECIPE["rate"]
+    groups = [{"params": kernels, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+    adamw = torch.optim.AdamW(groups, lr=RECIPE["rate"], betas=(0.9, 0.999), eps=1e-8)
+    schedule = torch.optim.lr_scheduler.LambdaLR(adamw, factor)
+    differentiate = jax.jit(jax.value_and_grad(lambda at: losses(at, config, inputs)[0]))
+    values, norms = [], []
+    for _ in range(STEPS):
+        loss, gradients = differentiate({n: t.detach().numpy() for n, t in tensors.items()})
+        for name, tensor in tensors.items():
+            tensor.grad = torch.from_numpy(np.array(gradients[name]))
+        values.append(float(loss))
+        norms.append(float(torch.nn.utils.clip_grad_norm_(tensors.values(), RECIPE["clip"])))
+        adamw.step()
+        schedule.step()
+    loss, _ = differentiate({n: t.detach().numpy() for n, t in tensors.items()})
+    values.append(float(loss))
+    print(f"{len(kernels)} kernels of {len(tensors)} tensors; losses {values}, norms {norms}")
+    assert min(norms) > RECIPE["clip"], "nothing is clipped"
+    return {"steps.losses": np.array(values), "steps.norms": np.array(norms)}
+
+
 def make(folder):
     with open(f"{folder}/published/config.json") as file:
         config = json.load(file)
@@ -188,6 +237,7 @@ def make(folder):
         kept[f"{case}.training_loss"] = np.asarray(loss).reshape(1)
         kept.update(
             {f"{case}.gradient.{name}": np.asarray(value) for name, value in gradients.items()})
+    kept.update(train(weights, config, inputs))
     kept = {name: np.ascontiguousarray(value, np.float32) for name, value in kept.items()}
     save_file(kept, f"{folder}/gradients.safetensors")
     print(f"{folder}: {len(kept)} tensors")

@@ -9,10 +9,11 @@ use serde_json::Value;
 /// What a verb gives back: nothing, or the one line that `main` prints.
 pub(crate) type Result<T = ()> = std::result::Result<T, String>;
 
-/// The backends beside flex, which is on by default. Every command over the whole workspace takes
+/// The backends beside flex, which is on by default, and training by several workers. Every command over the whole workspace takes
 /// this very string: another one would build the backends a second time, and that takes minutes.
-pub(crate) const FEATURES: &str = "paligemma-cli/ndarray,paligemma-cli/wgpu,paligemma-cli/cuda,\
-     paligemma-tests/ndarray,paligemma-tests/wgpu,paligemma-tests/cuda";
+pub(crate) const FEATURES: &str = "paligemma-cli/ndarray,paligemma-cli/wgpu,paligemma-cli/cuda,paligemma-cli/distributed,\
+     paligemma-tests/ndarray,paligemma-tests/wgpu,paligemma-tests/cuda,\
+     paligemma-train/distributed";
 
 /// Makes `build` and `doc` count dev-dependencies in, as `test` and `clippy --all-targets` do.
 /// Without them a few shared dependencies have other features, and the backends, which lie above,

@@ -209,6 +209,15 @@ pub(crate) enum Error {
     /// Training.
     #[error(transparent)]
     Finetune(#[from] FinetuneError),
+    /// More workers than GPUs that can be told apart.
+    #[error(
+        "wgpu knows one GPU here, and cannot give one to each of {workers} workers: use --device cuda, \
+         or several --nodes"
+    )]
+    OneGpu {
+        /// How many were asked for.
+        workers: usize,
+    },
     /// The user broke a run off.
     #[error(
         "stopped after {steps} of {total} steps, with a checkpoint: `finetune --resume {}` goes on",

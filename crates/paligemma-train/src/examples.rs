@@ -13,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use thiserror::Error;
 
-use crate::{Batch, Row, Rows, Settings};
+use crate::{Batch, Peers, Row, Rows, Settings};
 
 /// Why examples cannot be trained on.
 #[derive(Debug, Error)]
@@ -76,6 +76,14 @@ pub struct HostBatch {
 }
 
 impl HostBatch {
+    /// A batch of `pictures` square pictures, `side` pixels along a side, and the rows about them.
+    ///
+    /// # Shapes
+    /// - `pixels`: `[I, 3, H, W]` in -1..1
+    pub fn new(pixels: Vec<f32>, pictures: usize, side: usize, rows: Rows, pad: u32) -> Self {
+        Self { pixels, pictures, side, rows, pad }
+    }
+
     /// The batch on a device.
     pub fn on<B: NnBackend>(self, device: &B::Device) -> Batch<B> {
         let shape = [self.pictures, 3, self.side, self.side];
@@ -149,15 +157,17 @@ impl Examples {
     /// The examples of a step, in the parts that pass the model one by one.
     ///
     /// The run is one sequence of examples: all of them in the shuffled order of the first epoch,
-    /// then in that of the second, and so on; step `n` has the `n`th `batch_size` of them.
+    /// then in that of the second, and so on; step `n` has the `n`th `batch_size` of them. Several
+    /// workers take them in turn; a last step may leave nothing to some.
     ///
     /// # Errors
     /// If a picture cannot be read any more.
-    pub fn step(&self, step: usize) -> Result<Vec<HostBatch>, ExamplesError> {
+    pub fn step(&self, step: usize, peers: &Peers) -> Result<Vec<HostBatch>, ExamplesError> {
         let Settings { batch_size, epochs, accumulate, .. } = self.settings;
         let first = step * batch_size;
         let last = (first + batch_size).min(epochs * self.len());
-        let uses: Vec<Use> = self.uses(first, last);
+        let uses = self.uses(first, last).into_iter();
+        let uses: Vec<Use> = uses.skip(peers.rank()).step_by(peers.count()).collect();
         let part = uses.len().div_ceil(accumulate.max(1)).max(1);
         uses.chunks(part).map(|uses| self.batch(uses)).collect()
     }
@@ -204,7 +214,7 @@ impl Examples {
             rows.push(Row { pictures: numbers, ..row });
         }
         let pad = self.tokenizer.special().pad;
-        Ok(HostBatch { pixels, pictures, side: self.side, rows: Rows::new(rows), pad })
+        Ok(HostBatch::new(pixels, pictures, self.side, Rows::new(rows), pad))
     }
 
     /// The pixels of an example's pictures, and its texts.

@@ -111,6 +111,64 @@ impl Gradients {
         self
     }
 
+    /// All gradients one after the other, each as a vector, in the order of `module`'s trained
+    /// parameters; zeros for one that has none.
+    pub(crate) fn into_vectors<A: AutodiffBackend, M: Module<A>>(
+        self,
+        module: &M,
+    ) -> Vec<Tensor<A::InnerBackend, 1>> {
+        struct Take<A: AutodiffBackend> {
+            gradients: GradientsParams,
+            taken: Vec<Tensor<A::InnerBackend, 1>>,
+        }
+
+        impl<A: AutodiffBackend> ModuleVisitor<A> for Take<A> {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<A, D>>) {
+                let value = param.val();
+                if !value.is_require_grad() {
+                    return;
+                }
+                let numbers = value.shape().num_elements();
+                let gradient = self.gradients.remove::<A::InnerBackend, D>(param.id);
+                self.taken.push(match gradient {
+                    Some(gradient) => gradient.reshape([numbers]),
+                    None => Tensor::zeros([numbers], (&value.device(), DType::F32)),
+                });
+            }
+        }
+        let mut take = Take::<A> { gradients: self.0, taken: Vec::new() };
+        module.visit(&mut take);
+        take.taken
+    }
+
+    /// The gradients that [`Gradients::into_vectors`] took apart.
+    pub(crate) fn from_vectors<A: AutodiffBackend, M: Module<A>>(
+        vectors: Vec<Tensor<A::InnerBackend, 1>>,
+        module: &M,
+    ) -> Self {
+        struct Put<A: AutodiffBackend> {
+            gradients: GradientsParams,
+            vectors: std::vec::IntoIter<Tensor<A::InnerBackend, 1>>,
+        }
+
+        impl<A: AutodiffBackend> ModuleVisitor<A> for Put<A> {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<A, D>>) {
+                let value = param.val();
+                if !value.is_require_grad() {
+                    return;
+                }
+                if let Some(vector) = self.vectors.next() {
+                    let gradient = vector.reshape::<D, _>(value.shape());
+                    self.gradients.register(param.id, gradient);
+                }
+            }
+        }
+        let (gradients, vectors) = (GradientsParams::new(), vectors.into_iter());
+        let mut put = Put::<A> { gradients, vectors };
+        module.visit(&mut put);
+        Self(put.gradients)
+    }
+
     /// Takes the gradients of some parameters out, in the form of burn's optimisers.
     pub(crate) fn take<A: AutodiffBackend, M: Module<A>>(
         &mut self,

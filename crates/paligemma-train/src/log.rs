@@ -5,11 +5,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use plotters::prelude::{
-    BLACK, BLUE, ChartBuilder, IntoDrawingArea, IntoFont, LineSeries, PathElement, RED, SVGBackend,
-    WHITE,
+    BLACK, BLUE, ChartBuilder, GREEN, IntoDrawingArea, IntoFont, LineSeries, PathElement, RED,
+    RGBColor, SVGBackend, WHITE,
 };
 use serde::{Deserialize, Serialize};
 
+use crate::Stepped;
 use crate::run::{RunError, file};
 
 /// The size of the picture.
@@ -36,6 +37,23 @@ pub struct Line {
     /// The loss of the examples that only measure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eval_loss: Option<f64>,
+    /// The score of the answers to those examples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eval_score: Option<f64>,
+}
+
+impl Line {
+    /// What a step came to.
+    pub(crate) fn step(step: usize, epoch: f64, Stepped { loss, norm, rate }: Stepped) -> Self {
+        let [loss, norm, rate] = [loss, norm, rate].map(Some);
+        Self { step, epoch, loss, norm, rate, eval_loss: None, eval_score: None }
+    }
+
+    /// What was measured after a step.
+    pub(crate) fn measured(step: usize, epoch: f64, loss: f64, eval_score: Option<f64>) -> Self {
+        let (none, eval_loss) = (None, Some(loss));
+        Self { step, epoch, loss: none, norm: none, rate: none, eval_loss, eval_score }
+    }
 }
 
 /// The log of a run.
@@ -89,7 +107,7 @@ impl Log {
         &self.lines
     }
 
-    /// Draws the losses into `loss.svg` beside the log.
+    /// Draws losses and scores into `loss.svg` beside the log.
     ///
     /// # Errors
     /// If the picture cannot be written.
@@ -104,44 +122,83 @@ impl Log {
     }
 
     fn draw(&self, picture: &mut String) -> Option<()> {
-        let trained: Vec<(f64, f64)> =
-            self.lines.iter().filter_map(|line| Some((line.epoch, line.loss?))).collect();
+        let curves = Curves::of(&self.lines);
+        let (last, highest) = curves.extent()?;
+        let area = SVGBackend::with_string(picture, SIZE).into_drawing_area();
+        area.fill(&WHITE).ok()?;
+        let scores = !curves.scores.is_empty();
+        let chart = ChartBuilder::on(&area)
+            .margin(12)
+            .x_label_area_size(36)
+            .y_label_area_size(52)
+            .right_y_label_area_size(if scores { 52 } else { 0 })
+            .build_cartesian_2d(0.0..last, 0.0..highest * 1.05)
+            .ok()?;
+        let mut chart =
+            chart.set_secondary_coord(0.0..last, 0.0..highest_of(&curves.scores).max(1.0));
+        let font = ("sans-serif", 14).into_font();
+        let mut mesh = chart.configure_mesh();
+        mesh.x_desc("epoch").y_desc("loss").label_style(font.clone()).draw().ok()?;
+        let losses = [(curves.trained, BLUE, "training"), (curves.measured, RED, "held out")];
+        for (points, colour, name) in losses.into_iter().filter(|(points, ..)| !points.is_empty()) {
+            let series = chart.draw_series(LineSeries::new(points, colour)).ok()?;
+            series.label(name).legend(sample(colour));
+        }
+        if scores {
+            chart.configure_secondary_axes().y_desc("score").label_style(font).draw().ok()?;
+            let line = LineSeries::new(curves.scores, GREEN);
+            let series = chart.draw_secondary_series(line).ok()?;
+            series.label("score").legend(sample(GREEN));
+        }
+        chart.configure_series_labels().border_style(BLACK).draw().ok()?;
+        area.present().ok()
+    }
+}
+
+/// Epochs, and what there was at them.
+type Points = Vec<(f64, f64)>;
+
+/// What is drawn.
+struct Curves {
+    trained: Points,
+    measured: Points,
+    scores: Points,
+}
+
+impl Curves {
+    fn of(lines: &[Line]) -> Self {
+        let points = |value: fn(&Line) -> Option<f64>| -> Points {
+            lines.iter().filter_map(|line| Some((line.epoch, value(line)?))).collect()
+        };
+        let trained = points(|line| line.loss);
         let group = trained.len().div_ceil(SMOOTH).max(1);
         let mean = |points: &[(f64, f64)]| {
             let sum: f64 = points.iter().map(|point| point.1).sum();
             points.last().map(|last| (last.0, sum / points.len() as f64))
         };
-        let trained: Vec<(f64, f64)> = trained.chunks(group).filter_map(mean).collect();
-        let measured: Vec<(f64, f64)> =
-            self.lines.iter().filter_map(|line| Some((line.epoch, line.eval_loss?))).collect();
-        let all = || trained.iter().chain(&measured);
-        let last = all().map(|point| point.0).fold(0.0, f64::max);
-        let highest =
-            all().map(|point| point.1).filter(|loss| loss.is_finite()).fold(0.0, f64::max);
-        if last <= 0.0 || highest <= 0.0 {
-            return None;
+        Self {
+            trained: trained.chunks(group).filter_map(mean).collect(),
+            measured: points(|line| line.eval_loss),
+            scores: points(|line| line.eval_score),
         }
-        let area = SVGBackend::with_string(picture, SIZE).into_drawing_area();
-        area.fill(&WHITE).ok()?;
-        let mut chart = ChartBuilder::on(&area)
-            .margin(12)
-            .x_label_area_size(36)
-            .y_label_area_size(52)
-            .build_cartesian_2d(0.0..last, 0.0..highest * 1.05)
-            .ok()?;
-        let font = ("sans-serif", 14).into_font();
-        let mut mesh = chart.configure_mesh();
-        mesh.x_desc("epoch").y_desc("loss").label_style(font).draw().ok()?;
-        for (points, colour, name) in [(trained, BLUE, "training"), (measured, RED, "held out")] {
-            if !points.is_empty() {
-                let series = chart.draw_series(LineSeries::new(points, colour)).ok()?;
-                let sample = move |(x, y)| PathElement::new([(x, y), (x + 20, y)], colour);
-                series.label(name).legend(sample);
-            }
-        }
-        chart.configure_series_labels().border_style(BLACK).draw().ok()?;
-        area.present().ok()
     }
+
+    /// The last epoch and the highest loss, if there is anything to see.
+    fn extent(&self) -> Option<(f64, f64)> {
+        let last = self.trained.iter().chain(&self.measured).map(|point| point.0);
+        let last = last.fold(0.0, f64::max);
+        let highest = highest_of(&self.trained).max(highest_of(&self.measured));
+        (last > 0.0 && highest > 0.0).then_some((last, highest))
+    }
+}
+
+fn highest_of(points: &[(f64, f64)]) -> f64 {
+    points.iter().map(|point| point.1).filter(|value| value.is_finite()).fold(0.0, f64::max)
+}
+
+/// A line of a colour, for the legend.
+fn sample(colour: RGBColor) -> impl Fn((i32, i32)) -> PathElement<(i32, i32)> {
+    move |(x, y)| PathElement::new([(x, y), (x + 20, y)], colour)
 }
 
 fn written(line: &Line) -> String {
@@ -155,8 +212,7 @@ mod tests {
     use super::*;
 
     fn line(step: usize) -> Line {
-        let epoch = step as f64 / 10.0;
-        Line { step, epoch, loss: Some(1.0), norm: None, rate: None, eval_loss: None }
+        Line::step(step, step as f64 / 10.0, Stepped { loss: 1.0, norm: 2.0, rate: 1e-3 })
     }
 
     #[test]
@@ -176,5 +232,11 @@ mod tests {
         log.plot().unwrap();
         let picture = fs::read_to_string(folder.path().join("loss.svg")).unwrap();
         assert!(picture.contains("<polyline") && picture.contains("training"), "{picture}");
+        assert!(!picture.contains("score"), "{picture}");
+        let mut log = log;
+        log.add(Line::measured(3, 0.3, 0.5, Some(0.25))).unwrap();
+        log.plot().unwrap();
+        let picture = fs::read_to_string(folder.path().join("loss.svg")).unwrap();
+        assert!(picture.contains("held out") && picture.contains("score"), "{picture}");
     }
 }

@@ -1,5 +1,6 @@
 //! What a run is asked to do, kept beside its checkpoints so that it can go on.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 
 use paligemma_data::{Augmentation, Preset, Target};
@@ -23,6 +24,10 @@ pub struct LoraSettings {
     pub dropout: f64,
 }
 
+fn one() -> usize {
+    1
+}
+
 /// Everything that decides what comes of a run, but for the data itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
@@ -32,6 +37,12 @@ pub struct Settings {
     pub data: PathBuf,
     /// Examples that only measure.
     pub eval: Option<PathBuf>,
+    /// The metric of answers to them, by its name.
+    #[serde(default)]
+    pub metric: Option<String>,
+    /// Beams that those answers are searched with.
+    #[serde(default = "one")]
+    pub beams: usize,
     /// What is trained, as [`Selection`] reads it; which matrices get adapters, if there are any.
     pub train: Option<String>,
     /// Adapters, if they are what is trained.
@@ -74,6 +85,8 @@ impl Settings {
             model,
             data,
             eval: None,
+            metric: None,
+            beams: 1,
             train: None,
             lora: None,
             epochs: 10,
@@ -97,6 +110,8 @@ impl Settings {
     #[must_use]
     pub fn with_preset(self, preset: &Preset) -> Self {
         Self {
+            metric: preset.metrics.first().cloned(),
+            beams: preset.beams,
             train: preset.freeze_vision.then(|| "frozen-vision".to_owned()),
             epochs: preset.epochs,
             batch_size: preset.batch_size,
@@ -139,6 +154,20 @@ impl Settings {
     /// Steps of the whole run over so many examples; the last may be a smaller one.
     pub fn steps(&self, examples: usize) -> usize {
         (self.epochs * examples).div_ceil(self.batch_size.max(1))
+    }
+
+    /// A number that another run with these settings has too, wherever its files are.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        let settings =
+            Self { model: String::new(), data: PathBuf::new(), eval: None, ..self.clone() };
+        let mut hasher = DefaultHasher::new();
+        format!("{settings:?}").hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Examples that pass the model together.
+    pub fn at_once(&self) -> usize {
+        self.batch_size.div_ceil(self.accumulate.max(1)).max(1)
     }
 
     /// How the rates go over the run.

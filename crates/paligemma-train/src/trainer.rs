@@ -1,14 +1,14 @@
 //! Training, step by step: examples in, a better model out.
 
-use burn::module::AutodiffModule;
-use burn::tensor::FloatDType;
+use burn::module::{AutodiffModule, Module, ModuleVisitor, Param};
 use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::{FloatDType, Tensor};
 use paligemma::Model;
 use paligemma_nn::{Dropout, NnBackend};
 
 use crate::{
-    Backward, Gradients, HostBatch, Lora, Loss, Mean, MixedOptimizer, Schedule, Selection,
-    Settings, suffix_loss,
+    Backward, Gradients, HostBatch, Lora, Loss, Mean, MixedOptimizer, Peers, PeersError, Schedule,
+    Selection, Settings, suffix_loss,
 };
 
 /// A model in training.
@@ -25,6 +25,8 @@ where
     pub schedule: Schedule,
     /// Steps done.
     pub steps: usize,
+    /// Who else trains the same model.
+    pub peers: Peers,
     settings: Settings,
     /// Adapters that are trained, for what they drop.
     lora: Option<Lora>,
@@ -64,23 +66,50 @@ where
         };
         let optimizer = MixedOptimizer::new(&model, settings.optimizer());
         let schedule = settings.schedule(examples);
-        Self { model, optimizer, schedule, steps: 0, settings, lora, dtype, device }
+        let (steps, peers) = (0, Peers::alone());
+        Self { model, optimizer, schedule, steps, peers, settings, lora, dtype, device }
     }
 
-    /// Trains on the examples of one step, given in parts.
+    /// Trains on the examples of one step, given in parts; of several workers, each on its own.
     ///
     /// Everything that is drawn comes from the run's seed and the number of the step.
-    pub fn step(&mut self, parts: Vec<HostBatch>) -> Stepped {
-        // One stream of chance for a step: bits of the seed above those of its places.
-        let seed = self.settings.seed.wrapping_add((self.steps as u64 + 1) << 24);
-        let weight = |part: &HostBatch| match self.settings.loss.mean {
+    ///
+    /// # Errors
+    /// If other workers are lost.
+    pub fn step(&mut self, parts: Vec<HostBatch>) -> Result<Stepped, PeersError> {
+        let total: f64 = parts.iter().map(|part| self.weight(part)).sum();
+        let total = self.peers.sum_numbers::<A::InnerBackend>(&[total], &self.device)?[0];
+        let (loss, gradients) = self.descent(parts, total);
+        let gradients = self.shared(gradients)?;
+        let loss = self.peers.sum_numbers::<A::InnerBackend>(&[loss], &self.device)?[0];
+        let norm = gradients.norm(&self.model);
+        let clip = self.settings.clip;
+        let gradients =
+            if norm > clip { gradients.scaled(clip / norm, &self.model) } else { gradients };
+        let factor = self.schedule.factor(self.steps);
+        self.model = self.optimizer.step(self.model.clone(), gradients, factor);
+        self.steps += 1;
+        Ok(Stepped { loss, norm, rate: self.settings.learning_rate * factor })
+    }
+
+    /// What a part counts in the mean of its step.
+    fn weight(&self, part: &HostBatch) -> f64 {
+        match self.settings.loss.mean {
             Mean::Examples => part.examples() as f64,
             Mean::Tokens => part.tokens() as f64,
-        };
-        let total: f64 = parts.iter().map(weight).sum();
+        }
+    }
+
+    /// The parts of the loss and of the gradients that these examples are, of a step that weighs
+    /// `total`.
+    fn descent(&self, parts: Vec<HostBatch>, total: f64) -> (f64, Gradients) {
+        // One stream of chance for a step: bits of the seed above those of its places.
+        let seed = self.settings.seed.wrapping_add((self.steps as u64 + 1) << 24);
         let (mut loss, mut gradients) = (0.0, Gradients::default());
         for (number, part) in parts.into_iter().enumerate() {
-            let share = weight(&part) / total;
+            let share = self.weight(&part) / total;
+            // Workers drop different things.
+            let number = number * self.peers.count() + self.peers.rank();
             let part_seed = seed.wrapping_add((number as u64) << 12);
             let backward = Backward {
                 loss: self.settings.loss,
@@ -98,14 +127,34 @@ where
             let found = if share < 1.0 { found.scaled(share, &self.model) } else { found };
             gradients.merge(found, &self.model);
         }
-        let norm = gradients.norm(&self.model);
-        let clip = self.settings.clip;
-        let gradients =
-            if norm > clip { gradients.scaled(clip / norm, &self.model) } else { gradients };
-        let factor = self.schedule.factor(self.steps);
-        self.model = self.optimizer.step(self.model.clone(), gradients, factor);
-        self.steps += 1;
-        Stepped { loss, norm, rate: self.settings.learning_rate * factor }
+        (loss, gradients)
+    }
+
+    /// The sum of all workers' gradients, each of which is its part of the mean.
+    fn shared(&self, gradients: Gradients) -> Result<Gradients, PeersError> {
+        if self.peers.count() == 1 {
+            return Ok(gradients);
+        }
+        let vectors = gradients.into_vectors(&self.model);
+        Ok(Gradients::from_vectors(self.peers.sum_all(vectors)?, &self.model))
+    }
+
+    /// A number that tells the trained parameters from others; equal parameters have the same.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        struct Sum(u64);
+
+        impl<A: AutodiffBackend> ModuleVisitor<A> for Sum {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<A, D>>) {
+                let value = param.val();
+                if value.is_require_grad() {
+                    let sum = value.inner().square().sum().into_data().iter::<f32>().sum::<f32>();
+                    self.0 = self.0.rotate_left(7) ^ u64::from(sum.to_bits());
+                }
+            }
+        }
+        let mut sum = Sum(0);
+        self.model.visit(&mut sum);
+        sum.0
     }
 
     fn dropout(&self, seed: u64) -> Option<Dropout> {

@@ -1,47 +1,19 @@
 //! A run that is broken off and taken up comes to the same bits as one that is not.
 
-use std::fmt::Write as _;
+mod support;
+
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use burn_flex::{Flex, FlexDevice};
-use paligemma::image::{Rgb, RgbImage};
-use paligemma::{Place, Storage};
+use paligemma::{DeviceSpec, Place, Storage};
 use paligemma_nn::PackedFormat;
 use paligemma_train::{
-    Event, Finetune, FinetuneError, LoraSettings, Outcome, RunDirectory, Settings,
+    Event, Finetune, FinetuneError, LoraSettings, Outcome, Peers, RunDirectory, Settings,
 };
 
-/// Five pictures of one colour each, and a question about each.
-fn data(folder: &Path) -> Settings {
-    let colours = [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [0, 0, 0]];
-    let names = ["red", "green", "blue", "yellow", "black"];
-    let mut lines = String::new();
-    for (colour, name) in colours.into_iter().zip(names) {
-        RgbImage::from_pixel(112, 112, Rgb(colour))
-            .save(folder.join(format!("{name}.png")))
-            .unwrap();
-        writeln!(
-            lines,
-            r#"{{"image": "{name}.png", "prefix": "answer en what colour?", "suffix": "{name}"}}"#
-        )
-        .unwrap();
-    }
-    let path = folder.join("train.jsonl");
-    fs::write(&path, lines).unwrap();
-    Settings {
-        eval: Some(path.clone()),
-        epochs: 3,
-        batch_size: 2,
-        accumulate: 2,
-        learning_rate: 1e-3,
-        dropout: 0.1,
-        seed: 7,
-        save_every: 2,
-        ..Settings::new("embedded".to_owned(), path)
-    }
-}
+use support::data;
 
 fn run(
     settings: &Settings,
@@ -50,7 +22,8 @@ fn run(
     stop_after: usize,
 ) -> Result<Outcome, FinetuneError> {
     let (place, run) = (Place::Embedded, RunDirectory::create(folder).unwrap());
-    let finetune = Finetune { settings, place: &place, run: &run, storage };
+    let (device, judge, peers) = (DeviceSpec::Flex, None, &Peers::alone());
+    let finetune = Finetune { settings, place: &place, run: &run, storage, device, judge, peers };
     finetune.run::<Flex>(&FlexDevice, |event| match event {
         Event::Step { steps, .. } if steps == stop_after => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),

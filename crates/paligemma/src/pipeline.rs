@@ -14,7 +14,7 @@ use crate::engine::{Engine, HostPrompt, OnDevice, Reply};
 use crate::generation::{Generation, Start};
 use crate::masks::MaskModel;
 use crate::{
-    Answer, DeviceSpec, Dtype, Error, Model, Options, Place, Request, Scene, Stream, Usage,
+    Answer, DeviceSpec, Dtype, Error, Model, Options, Place, Request, Scene, Storage, Stream, Usage,
 };
 
 /// A PaliGemma that answers, on a device chosen at run time.
@@ -122,6 +122,26 @@ impl PaliGemma {
         let open = Open { checkpoint, adapter, config: config_of, device, dtype, progress };
         let (engine, report) = device.run(open)??;
         let model = Self { engine, config, tokenizer, device, report, masks: None, fingerprint };
+        model.with_masks_of(place)
+    }
+
+    /// A model that is there already, such as one in training, with the tokenizer and the masks of
+    /// the place that it comes from. It is none that a file could hold: its fingerprint is empty.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub fn around<B: NnBackend>(
+        model: Model<B>,
+        place: &Place,
+        storage: Storage,
+        spec: DeviceSpec,
+        device: B::Device,
+    ) -> Result<Self, Error> {
+        let config = place.config()?;
+        let tokenizer = place.tokenizer(&config)?;
+        let (report, masks, fingerprint) = (LoadReport::default(), None, String::new());
+        let engine = Box::new(OnDevice { model, device, storage });
+        let model = Self { engine, config, tokenizer, device: spec, report, masks, fingerprint };
         model.with_masks_of(place)
     }
 

@@ -1,26 +1,23 @@
 //! `eval`: how well a model answers data, by the metric of its task.
 
 mod compare;
+pub(super) mod judged;
 mod page;
 
 use std::num::NonZeroUsize;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
-use paligemma::{Answer, Options, PaliGemma};
-use paligemma_batch::{Image, Row, answer_rows};
-use paligemma_data::{Example, read_jsonl};
+use paligemma::{Answer, PaliGemma};
+use paligemma_data::Example;
 use paligemma_metrics::{Metric, Report};
 
 use crate::args::{AnswerArgs, ModelArgs};
-use crate::bar::Bar;
 use crate::error::Error;
 use crate::files::OutFolder;
-use crate::pictures::name;
 use crate::{output, wire};
-use compare::References;
+use judged::Judged;
 
 /// Data to answer, and the metric to compare by.
 #[derive(Args, Debug)]
@@ -49,8 +46,8 @@ pub(crate) struct Eval {
 }
 
 /// What was measured.
-pub(crate) struct Measured {
-    pub(crate) examples: Vec<Example>,
+pub(crate) struct Measured<'a> {
+    pub(crate) examples: &'a [Example],
     pub(crate) answers: Vec<Answer>,
     pub(crate) report: Report,
     /// How long the answers took.
@@ -67,14 +64,10 @@ impl Eval {
         let options = self.answer.options()?;
         let out = self.out.clone().map(OutFolder::new).transpose()?;
         self.model.check()?;
-        let examples = read_jsonl(&self.data)?;
-        let references = References::of(self.metric, &examples)?;
+        let judged = Judged::read(&self.data, self.metric)?;
         let model = self.open()?;
-        let start = Instant::now();
-        let answers = answers(&model, &examples, options, self.batch_size.get())?;
-        let time = start.elapsed();
-        let report = references.score(&model, &examples, &answers)?;
-        let measured = Measured { examples, answers, report, time };
+        judged.suits(&model)?;
+        let measured = judged.measure(&model, options, self.batch_size.get())?;
         if let Some(out) = out {
             write(&out, &measured)?;
         }
@@ -87,57 +80,14 @@ impl Eval {
     /// The model, with masks where the metric compares them.
     fn open(&self) -> Result<PaliGemma, Error> {
         let model = self.model.open(&self.model.locate()?)?;
-        let model = match &self.mask_model {
+        Ok(match &self.mask_model {
             Some(path) => model.with_masks(path)?,
             None => model,
-        };
-        if self.metric == Metric::MeanIou && !model.has_masks() {
-            return Err(paligemma::Error::NoMasks.into());
-        }
-        Ok(model)
+        })
     }
 }
 
-/// The answer to every row. A row that cannot be answered ends it: a score of the others would not be
-/// that of the data.
-fn answers(
-    model: &PaliGemma,
-    examples: &[Example],
-    options: Options,
-    batch_size: usize,
-) -> Result<Vec<Answer>, Error> {
-    let rows: Vec<Row> = (1..).zip(examples).map(row).collect();
-    let bar = Bar::of_items("rows");
-    bar.show(0, rows.len());
-    let mut answers = Vec::with_capacity(rows.len());
-    let failure = answer_rows(model, &rows, options, batch_size, |batch, given| {
-        for (row, answer) in batch.iter().zip(given) {
-            match answer {
-                Ok(answer) => answers.push(answer),
-                Err(source) => return ControlFlow::Break((row.id.clone(), source)),
-            }
-        }
-        bar.show(answers.len(), rows.len());
-        ControlFlow::Continue(())
-    });
-    bar.clear();
-    match failure {
-        Some((line, source)) => Err(Error::EvalRow { line, source }),
-        None => Ok(answers),
-    }
-}
-
-/// A row as it is answered; its name is its line, since data has no blank ones.
-fn row((line, example): (usize, &Example)) -> Row {
-    let image = |path: &PathBuf| Image { name: name(path), path: path.clone() };
-    Row {
-        id: line.to_string(),
-        images: example.images.iter().map(image).collect(),
-        prompt: example.prefix.clone(),
-    }
-}
-
-fn write(out: &OutFolder, measured: &Measured) -> Result<(), Error> {
+fn write(out: &OutFolder, measured: &Measured<'_>) -> Result<(), Error> {
     let folder = out.make()?;
     let json = serde_json::to_vec_pretty(&wire::EvalFile::new(measured));
     let json = json.map_err(std::io::Error::from)?;
@@ -150,7 +100,7 @@ fn write(out: &OutFolder, measured: &Measured) -> Result<(), Error> {
 }
 
 /// The summary, the figures beside it, and what was taken for what.
-fn table(measured: &Measured) -> Result<(), Error> {
+fn table(measured: &Measured<'_>) -> Result<(), Error> {
     let Measured { report, examples, time, .. } = measured;
     let seconds = time.as_secs_f64();
     let pace = examples.len() as f64 / seconds.max(f64::EPSILON);

@@ -1,17 +1,23 @@
 //! `finetune`: a model trained on data of one's own.
 
+mod scores;
+mod shown;
+mod workers;
+
 use std::fs;
-use std::io::{IsTerminal, Write, stderr};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::thread::JoinHandle;
 
 use clap::Args;
 use paligemma::{DeviceSpec, DeviceWork, Dtype, Error as ModelError, NnBackend, Place};
 use paligemma_data::{Augmentation, Preset};
+use paligemma_metrics::Metric;
 use paligemma_train::{
-    Event, Finetune as Run, FinetuneError, LoraSettings, Mean, Outcome, RunDirectory, Settings,
+    Event, Finetune as Run, FinetuneError, Judge, LoraSettings, Mean, Outcome, PeersError,
+    RunDirectory, Settings,
 };
 use serde::{Deserialize, Serialize};
 
@@ -19,11 +25,12 @@ use crate::args::Threads;
 use crate::error::Error;
 use crate::interrupt::stop_at_interrupt;
 use crate::model::ModelName;
+use scores::Scores;
+use shown::{Shown, line};
+use workers::{Worker, Workers, beside};
 
 /// The file in a run's folder that says what was asked.
 const RUN: &str = "run.json";
-/// Between two lines of progress, on a terminal and elsewhere.
-const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
 
 /// A model to train, and how.
 #[derive(Args, Debug)]
@@ -39,6 +46,9 @@ pub(crate) struct Finetune {
     /// Rows that only measure, after every epoch
     #[arg(long, value_name = "FILE.jsonl")]
     eval: Option<PathBuf>,
+    /// What the answers to those rows are scored by, see `eval`; the preset's if not given
+    #[arg(long, value_name = "NAME", requires = "eval")]
+    metric: Option<Metric>,
     /// The folder of the run
     #[arg(long, value_name = "RUN")]
     out: Option<PathBuf>,
@@ -105,6 +115,8 @@ pub(crate) struct Finetune {
     #[arg(long)]
     dtype: Option<Dtype>,
     #[command(flatten)]
+    workers: Workers,
+    #[command(flatten)]
     threads: Threads,
 }
 
@@ -133,28 +145,30 @@ impl Finetune {
         let run = RunDirectory::create(&folder).map_err(FinetuneError::from)?;
         let (path, text) = (folder.join(RUN), serde_json::to_string_pretty(&asked));
         let text = text.map_err(|error| parse(error.to_string()))?;
+        let scores = Scores::of(&asked.settings)?;
+        let mut workers = self.workers.meet(device)?.into_iter();
+        let first = workers.next();
+        let job = Arc::new(Job { settings: asked.settings, place, run, dtype });
+        let others: Vec<_> = workers.map(|worker| job.beside(worker)).collect();
         let mut failure = None;
-        let mut shown = Shown::default();
-        let work = Work {
-            settings: &asked.settings,
-            place: &place,
-            run: &run,
-            device,
-            dtype,
-            observe: &mut |event| {
-                shown.show(&event);
-                // A run that cannot begin leaves nothing that would have to be taken up.
-                if let (Event::Begun { .. }, None) = (&event, &self.resume) {
-                    failure = paligemma_files::write(&path, text.as_bytes()).err();
-                }
-                if failure.is_some() {
-                    return ControlFlow::Break(());
-                }
-                let stopped = stop.load(Ordering::Relaxed);
-                if stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            },
+        let mut shown = Shown::new(job.settings.metric.clone());
+        let writes = self.workers.writes() && self.resume.is_none();
+        let observe = &mut |event: Event<'_>| {
+            shown.show(&event);
+            // A run that cannot begin leaves nothing that would have to be taken up.
+            if let (Event::Begun { .. }, true) = (&event, writes) {
+                failure = paligemma_files::write(&path, text.as_bytes()).err();
+            }
+            let stopped = failure.is_some() || stop.load(Ordering::Relaxed);
+            if stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let outcome = device.run(work).map_err(ModelError::from)??;
+        let Some(first) = first else { unreachable!("there is one worker at least") };
+        let outcome = job.work(&first, scores.as_ref(), observe);
+        if let Ok(_) | Err(Error::Finetune(FinetuneError::Peers(PeersError::Another))) = outcome {
+            // One of them may have failed, and says why.
+            others.into_iter().for_each(|other| drop(other.join()));
+        }
+        let outcome = outcome?;
         if let Some(error) = failure {
             return Err(parse(error.to_string()));
         }
@@ -173,7 +187,7 @@ impl Finetune {
         let (Some(data), Some(folder)) = (self.data.clone(), self.out.clone()) else {
             unreachable!("clap requires both of a new run");
         };
-        if folder.join(RUN).exists() {
+        if self.workers.writes() && folder.join(RUN).exists() {
             return Err(Error::RunExists { run: folder });
         }
         let place = self.model.locate()?;
@@ -217,7 +231,9 @@ impl Finetune {
         });
         // A recipe's frozen tower says nothing of where adapters go, which is never the tower.
         let recipe = settings.train.filter(|_| lora.is_none());
+        let metric = self.metric.map(|metric| metric.to_string());
         Settings {
+            metric: metric.or(settings.metric).filter(|_| self.eval.is_some()),
             eval: self.eval.clone(),
             train: self.train.clone().or(recipe),
             lora,
@@ -248,13 +264,38 @@ fn preset(name: &str, resolution: usize) -> Result<Preset, Error> {
     }
 }
 
-/// A run on a backend.
-struct Work<'a> {
-    settings: &'a Settings,
-    place: &'a Place,
-    run: &'a RunDirectory,
-    device: DeviceSpec,
+/// What all workers of a run do.
+struct Job {
+    settings: Settings,
+    place: Place,
+    run: RunDirectory,
     dtype: Dtype,
+}
+
+impl Job {
+    /// The part of a worker of this thread.
+    fn work(
+        &self,
+        worker: &Worker,
+        scores: Option<&Scores>,
+        observe: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> Result<Outcome, Error> {
+        let work = Work { job: self, worker, scores, observe };
+        worker.device.run(work).map_err(ModelError::from)?
+    }
+
+    /// The part of a worker of a thread of its own.
+    fn beside(self: &Arc<Self>, worker: Worker) -> JoinHandle<()> {
+        let job = Arc::clone(self);
+        beside(move || job.work(&worker, None, &mut |_| ControlFlow::Continue(())).map(drop))
+    }
+}
+
+/// A worker's part on a backend.
+struct Work<'a> {
+    job: &'a Job,
+    worker: &'a Worker,
+    scores: Option<&'a Scores>,
     observe: &'a mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
 }
 
@@ -262,75 +303,18 @@ impl DeviceWork for Work<'_> {
     type Output = Result<Outcome, Error>;
 
     fn run<B: NnBackend>(self, device: B::Device) -> Self::Output {
-        let Self { settings, place, run, observe, .. } = self;
+        let Self { job, worker, scores, observe } = self;
+        let (Job { settings, place, run, .. }, Worker { peers, device: spec }) = (job, worker);
         let checkpoint = place.checkpoint().map_err(ModelError::from)?;
         // Parameters that are trained themselves are f32, and so is what is computed unless asked.
-        let dtype = match self.dtype {
+        let dtype = match job.dtype {
             Dtype::Auto if settings.lora.is_none() => Dtype::F32,
             dtype => dtype,
         };
-        let storage = dtype
-            .storage(self.device, &checkpoint, |dtype| B::supports_dtype(&device, dtype.into()))?;
-        Ok(Run { settings, place, run, storage }.run::<B>(&device, observe)?)
-    }
-}
-
-/// Lines of progress on the standard error.
-#[derive(Default)]
-struct Shown {
-    last: Option<Instant>,
-    losses: Vec<f64>,
-}
-
-impl Shown {
-    fn show(&mut self, event: &Event<'_>) {
-        match *event {
-            Event::Begun { parameters, examples, steps, total } => {
-                let trained = parameters.iter().filter(|parameter| parameter.trained);
-                let trained: usize = trained.map(paligemma_train::Parameter::count).sum();
-                let all: usize = parameters.iter().map(paligemma_train::Parameter::count).sum();
-                let before =
-                    if steps > 0 { format!(", from step {steps} on") } else { String::new() };
-                line(&format!(
-                    "{examples} examples, {total} steps{before}; {trained} of {all} numbers are trained"
-                ));
-            }
-            Event::Step { steps, total, epoch, stepped, pace, left } => {
-                self.losses.push(stepped.loss);
-                let pause = PAUSES[usize::from(!stderr().is_terminal())];
-                let due = self.last.is_none_or(|last| last.elapsed() >= pause) || steps == total;
-                if !due {
-                    return;
-                }
-                self.last = Some(Instant::now());
-                let loss = self.losses.iter().sum::<f64>() / self.losses.len() as f64;
-                self.losses.clear();
-                line(&format!(
-                    "step {steps}/{total}, epoch {epoch:.2}: loss {loss:.4}, norm {:.3}, rate {:.2e}, \
-                     {pace:.1} examples/s, {} left",
-                    stepped.norm,
-                    stepped.rate,
-                    duration(left)
-                ));
-            }
-            Event::Measured { steps, loss } => {
-                line(&format!("step {steps}: loss of the rows that only measure {loss:.4}"));
-            }
-            Event::Saved { .. } => {}
-        }
-    }
-}
-
-fn line(line: &str) {
-    // Nobody may be reading; the log in the run's folder has it all.
-    writeln!(stderr(), "{line}").ok();
-}
-
-/// Seconds as people say them.
-fn duration(seconds: f64) -> String {
-    match seconds {
-        seconds if seconds < 90.0 => format!("{seconds:.0} s"),
-        seconds if seconds < 5400.0 => format!("{:.0} min", seconds / 60.0),
-        seconds => format!("{:.1} h", seconds / 3600.0),
+        let storage =
+            dtype.storage(*spec, &checkpoint, |dtype| B::supports_dtype(&device, dtype.into()))?;
+        let judge = scores.map(|scores| scores as &dyn Judge);
+        let run = Run { settings, place, run, storage, device: *spec, judge, peers };
+        Ok(run.run::<B>(&device, observe)?)
     }
 }

@@ -44,7 +44,7 @@ struct Answered<'a> {
 }
 
 impl<'a> Eval<'a> {
-    pub(crate) fn new(measured: &'a Measured) -> Self {
+    pub(crate) fn new(measured: &'a Measured<'a>) -> Self {
         let report = &measured.report;
         let classes = |Confusion { labels, counts }: &'a Confusion| Classes { labels, counts };
         Self {
@@ -59,7 +59,7 @@ impl<'a> Eval<'a> {
 }
 
 impl<'a> EvalFile<'a> {
-    pub(crate) fn new(measured: &'a Measured) -> Self {
+    pub(crate) fn new(measured: &'a Measured<'a>) -> Self {
         let rows = measured.examples.iter().zip(&measured.answers).zip(&measured.report.scores);
         let answered = rows.map(|((example, answer), score)| Answered {
             images: example.images.iter().map(|path| name(path)).collect(),

@@ -27,7 +27,8 @@ fn a_model_answers_with_what_it_learnt() {
     let desk = Desk::new();
     let (file, out) = (data(&desk), desk.name("run"));
     let recipe = ["--epochs", "30", "--batch-size", "1", "--lr", "1e-3"];
-    train(&[&["--data", &file, "--eval", &file, "--out", &out][..], &recipe].concat());
+    let data = ["--data", &file, "--eval", &file, "--metric", "exact", "--out", &out];
+    train(&[&data[..], &recipe].concat());
     assert_eq!(prints(&["caption", &desk.scene(), "--model", &out]).trim(), ANSWER);
 
     let log = fs::read_to_string(desk.path("run/metrics.jsonl")).unwrap();
@@ -35,7 +36,10 @@ fn a_model_answers_with_what_it_learnt() {
     let losses: Vec<f64> = lines.iter().filter_map(|line| line["eval_loss"].as_f64()).collect();
     assert_eq!(losses.len(), 30);
     assert!(losses[29] < 0.1 * losses[0], "{losses:?}");
-    assert!(fs::read_to_string(desk.path("run/loss.svg")).unwrap().starts_with("<svg"));
+    let scores: Vec<f64> = lines.iter().filter_map(|line| line["eval_score"].as_f64()).collect();
+    assert_eq!((scores.len(), scores[0], scores[29]), (30, 0.0, 1.0), "{scores:?}");
+    let curves = fs::read_to_string(desk.path("run/loss.svg")).unwrap();
+    assert!(curves.starts_with("<svg") && curves.contains("score"));
 
     let scored = json(&["eval", "--model", &out, "--data", &file, "--metric", "exact"]);
     assert_eq!(scored["summary"], 1.0);
@@ -80,9 +84,59 @@ fn what_cannot_be_trained_is_told() {
     new(&["--preset", "gqq"], &["gqq", "gqa"]);
     new(&["--train", "vision_towers"], &["vision_towers", "vision_tower"]);
     new(&["--dtype", "int8"], &["int8"]);
+    new(&["--eval", &file, "--metric", "map"], &["map", "boxes"]);
     new(&["--text-length", "3"], &["example 1", "more than 3"]);
     let nowhere = desk.name("nowhere");
     refuses(&["finetune", "--resume", &nowhere], &["run.json"]);
     let missing = desk.name("missing.jsonl");
     refuses(&["finetune", "--data", &missing, "--out", &out], &["missing.jsonl"]);
+}
+
+/// The losses of a run's steps.
+#[cfg(feature = "distributed")]
+fn losses(desk: &Desk, run: &str) -> Vec<f64> {
+    let log = fs::read_to_string(desk.path(&format!("{run}/metrics.jsonl"))).unwrap();
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter_map(|line| line["loss"].as_f64()).collect()
+}
+
+#[cfg(feature = "distributed")]
+#[test]
+fn two_processes_train_as_one() {
+    let desk = Desk::new();
+    let rows = ["no red circle here", "nothing", "a house"].map(|suffix| {
+        value!({"image": "scene.png", "prefix": "caption en", "suffix": suffix}).to_string() + "\n"
+    });
+    let file = desk.file("train.jsonl", rows.concat().as_bytes());
+    let [one, two, threads] = ["one", "two", "threads"].map(|run| desk.name(run));
+    let recipe = ["--data", &file, "--epochs", "2", "--batch-size", "2", "--lr", "1e-4"];
+    train(&[&recipe[..], &["--out", &one]].concat());
+    train(&[&recipe[..], &["--out", &threads, "--workers", "2"]].concat());
+
+    // Ports that were free a moment ago.
+    let ports: Vec<u16> = {
+        let listen = |_| std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listening = [0; 3].map(listen);
+        listening.iter().map(|one| one.local_addr().unwrap().port()).collect()
+    };
+    let at = |port: u16| format!("127.0.0.1:{port}");
+    let node = |number: usize| {
+        let (meet, address) = (at(ports[0]), at(ports[1 + number]));
+        let number = number.to_string();
+        let place = ["--nodes", "2", "--node", &number, "--meet", &meet, "--address", &address];
+        let words = [&["finetune"][..], &recipe, &["--out", &two], &place].concat();
+        paligemma().args(words).env("TOKIO_WORKER_THREADS", "4").spawn().unwrap()
+    };
+    let nodes = [1, 0].map(node);
+    for mut node in nodes {
+        assert!(node.wait().unwrap().success());
+    }
+    let whole = losses(&desk, "one");
+    assert_eq!(whole.len(), 3);
+    for run in ["two", "threads"] {
+        let parts = losses(&desk, run);
+        assert_eq!(parts.len(), whole.len());
+        let close = whole.iter().zip(&parts).all(|(a, b)| (a - b).abs() < 1e-4 * a);
+        assert!(close, "{run}: {parts:?}, and alone {whole:?}");
+    }
 }

@@ -26,7 +26,7 @@ const STYLE: &str = "body{font:15px/1.4 system-ui,sans-serif;margin:2em auto;max
     white-space:pre-wrap;overflow-wrap:anywhere}td{padding-right:2em}";
 
 /// The page: the scores, and the examples with the lowest, the lowest first.
-pub(super) fn worst(measured: &Measured) -> String {
+pub(super) fn worst(measured: &Measured<'_>) -> String {
     let report = &measured.report;
     let mut order: Vec<usize> = (0..report.scores.len()).collect();
     order.sort_by(|&a, &b| report.scores[a].total_cmp(&report.scores[b]));
