@@ -108,14 +108,44 @@ proptest! {
     }
 
     #[test]
-    fn padding_changes_nothing_for_the_tokens(row in row(), at in any::<prop::sample::Index>()) {
+    fn a_window_is_of_the_answers_alone_and_ends_with_the_query(rows in rows(), window in 1_usize..9) {
+        let mask = PrefixMask::new(rows.clone());
+        let all = mask.attend(0..mask.len());
+        let near = mask.attend_within(0..mask.len(), Some(window));
+        for (index, row) in rows.iter().enumerate() {
+            let both = of_row(&mask, &all, index).into_iter().zip(of_row(&mask, &near, index));
+            for (query, (all, near)) in both.enumerate() {
+                match row[query] {
+                    Pad => {}
+                    Prefix => prop_assert_eq!(all, near),
+                    Suffix => {
+                        // The last of what it would see: tokens before it, and itself.
+                        let seen = all.iter().filter(|sees| **sees).count();
+                        let mut left_out = seen.saturating_sub(window);
+                        for (all, near) in all.iter().zip(near) {
+                            let kept = *all && left_out == 0;
+                            left_out -= usize::from(*all && left_out > 0);
+                            prop_assert_eq!(kept, *near);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn padding_changes_nothing_for_the_tokens(
+        row in row(),
+        at in any::<prop::sample::Index>(),
+        window in prop::option::of(1_usize..9),
+    ) {
         let mut padded = row.clone();
         let at = at.index(row.len() + 1);
         padded.insert(at, Pad);
         let without = PrefixMask::new(vec![row.clone()]);
         let with = PrefixMask::new(vec![padded]);
         let length = with.len();
-        let attend = with.attend(0..length);
+        let attend = with.attend_within(0..length, window);
         let kept = |slot: &usize| *slot != at;
         let found: Vec<bool> = (0..length)
             .filter(kept)
@@ -124,6 +154,6 @@ proptest! {
                 (0..length).filter(kept).map(|slot| sees[slot]).collect::<Vec<_>>()
             })
             .collect();
-        prop_assert_eq!(found, without.attend(0..row.len()));
+        prop_assert_eq!(found, without.attend_within(0..row.len(), window));
     }
 }

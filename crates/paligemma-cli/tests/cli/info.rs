@@ -47,6 +47,17 @@ fn a_model_is_described_without_loading_it() {
 }
 
 #[test]
+fn the_second_generation_is_called_so() {
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/tiny_pg2/published");
+    let output = paligemma().args(["info", "--model", golden]).output().unwrap();
+    // It has no tokenizer, which is its one problem.
+    let said = String::from_utf8(output.stdout).unwrap();
+    let generation = "PaliGemma 2, soft caps: attention 4, logits 6, window 6";
+    assert!(said.contains(generation) && said.matches("problem").count() == 1, "{said}");
+    assert!(!prints(&["info"]).contains("PaliGemma 2"));
+}
+
+#[test]
 fn what_was_found_of_a_broken_model_is_printed() {
     let folder = pocket_folder();
     let model = folder.path().to_str().unwrap();

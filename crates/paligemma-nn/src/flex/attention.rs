@@ -291,9 +291,7 @@ pub(super) fn attention_backward(
                 let (query, grad) = (query.head(row, head), grad.head(row, head));
                 let (key, value) = (key.head(row, kv_head), value.head(row, kv_head));
                 problem.products(query, key, scores);
-                if let Some(cap) = scoring.softcap {
-                    softcap_slopes(scores, scoring.scale / cap, slopes);
-                }
+                softcap_slopes(scores, scoring, slopes);
                 problem.probabilities(row, scores);
                 let matrix = |values| Matrix { values, row: keys, column: 1 };
                 let add = head % groups != 0;
@@ -310,8 +308,8 @@ pub(super) fn attention_backward(
                     #[inline(always)]
                     || {
                         softmax_backward(scores, weights, keys, scoring.scale);
-                        if scoring.softcap.is_some() {
-                            weights.iter_mut().zip(&*slopes).for_each(|(w, slope)| *w *= slope);
+                        for (weight, slope) in weights.iter_mut().zip(&*slopes) {
+                            *weight *= slope;
                         }
                     },
                 );
@@ -347,8 +345,10 @@ fn softmax_backward(probabilities: &[f32], gradient: &mut [f32], keys: usize, sc
     }
 }
 
-/// The derivative of the soft cap, `1 - tanh(scale x)^2`, at each product.
-fn softcap_slopes(products: &[f32], scale: f32, slopes: &mut Vec<f32>) {
+/// The derivative of the soft cap, `1 - tanh(scale x)^2`, at each product; none without one.
+fn softcap_slopes(products: &[f32], scoring: Scoring, slopes: &mut Vec<f32>) {
+    let Some(cap) = scoring.softcap else { return slopes.clear() };
+    let scale = scoring.scale / cap;
     slopes.resize(products.len(), 0.0);
     vectorised(
         #[inline(always)]
