@@ -211,8 +211,7 @@ pub(crate) enum Error {
     Finetune(#[from] FinetuneError),
     /// More workers than GPUs that can be told apart.
     #[error(
-        "wgpu knows one GPU here, and cannot give one to each of {workers} workers: use --device cuda, \
-         or several --nodes"
+        "wgpu knows one GPU here, and cannot give one to each of {workers} workers: use --device cuda"
     )]
     OneGpu {
         /// How many were asked for.

@@ -31,7 +31,7 @@ pub use groups::{Names, Parameter, Selection, SelectionError, select};
 pub use log::{Line, Log};
 pub use loss::{Loss, Mean, suffix_loss};
 pub use optimizer::{MixedOptimizer, OptimizerConfig, numbered};
-pub use peers::{Cluster, Endpoint, Peers, PeersError};
+pub use peers::{Peers, PeersError};
 pub use run::{Progress, RunDirectory, RunError};
 pub use schedule::Schedule;
 pub use settings::{LoraSettings, Settings};

@@ -28,7 +28,7 @@ fn together(settings: &[Settings], folder: &Path) -> Vec<Result<Outcome, Finetun
     let here = settings.len();
     thread::scope(|scope| {
         let work = |(number, settings)| {
-            let peers = Peers { here, number, cluster: None };
+            let peers = Peers { here, number };
             scope.spawn(move || run(settings, folder, &peers))
         };
         let workers: Vec<_> = settings.iter().enumerate().map(work).collect();

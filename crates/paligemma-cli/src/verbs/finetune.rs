@@ -146,13 +146,13 @@ impl Finetune {
         let (path, text) = (folder.join(RUN), serde_json::to_string_pretty(&asked));
         let text = text.map_err(|error| parse(error.to_string()))?;
         let scores = Scores::of(&asked.settings)?;
-        let mut workers = self.workers.meet(device)?.into_iter();
+        let mut workers = self.workers.on(device)?.into_iter();
         let first = workers.next();
         let job = Arc::new(Job { settings: asked.settings, place, run, dtype });
         let others: Vec<_> = workers.map(|worker| job.beside(worker)).collect();
         let mut failure = None;
         let mut shown = Shown::new(job.settings.metric.clone());
-        let writes = self.workers.writes() && self.resume.is_none();
+        let writes = self.resume.is_none();
         let observe = &mut |event: Event<'_>| {
             shown.show(&event);
             // A run that cannot begin leaves nothing that would have to be taken up.
@@ -187,7 +187,7 @@ impl Finetune {
         let (Some(data), Some(folder)) = (self.data.clone(), self.out.clone()) else {
             unreachable!("clap requires both of a new run");
         };
-        if self.workers.writes() && folder.join(RUN).exists() {
+        if folder.join(RUN).exists() {
             return Err(Error::RunExists { run: folder });
         }
         let place = self.model.locate()?;

@@ -3,23 +3,14 @@
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
-use super::{Cluster, Peers, PeersError};
-
-impl Cluster {
-    /// Refuses several processes.
-    ///
-    /// # Errors
-    /// Always.
-    pub fn open(&self) -> Result<(), PeersError> {
-        Err(PeersError::NotInBuild)
-    }
-}
+use super::{Peers, PeersError};
 
 impl Peers {
     pub(crate) fn join<B: Backend>(&self, _device: &B::Device) -> Result<(), PeersError> {
         self.refused()
     }
 
+    #[expect(clippy::extra_unused_type_parameters, reason = "as it is with collectives")]
     pub(crate) fn leave<B: Backend>(&self) -> Result<(), PeersError> {
         self.refused()
     }

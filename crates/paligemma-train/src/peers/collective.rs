@@ -1,47 +1,17 @@
 //! Where workers meet, and what they sum, by burn's collectives.
 
-use std::net::{TcpStream, ToSocketAddrs};
-use std::thread;
-use std::time::{Duration, Instant};
-
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorPrimitive};
 use burn_collective::{
     AllReduceStrategy, CollectiveConfig, CollectiveError, PeerId, ReduceOperation, all_reduce,
-    finish_collective, register, start_global_orchestrator,
+    finish_collective, register,
 };
 
-use super::{Cluster, Endpoint, Peers, PeersError};
-
-/// How long a worker looks for the first one.
-const PATIENCE: Duration = Duration::from_secs(120);
+use super::{Peers, PeersError};
 
 impl From<CollectiveError> for PeersError {
     fn from(error: CollectiveError) -> Self {
         Self::Collective(format!("{error:?}"))
-    }
-}
-
-impl Cluster {
-    /// The first node begins to wait for the others; the others wait until it does.
-    ///
-    /// # Errors
-    /// If it cannot, or never does.
-    pub fn open(&self) -> Result<(), PeersError> {
-        if self.node == 0 {
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-            let (runtime, port) = (runtime.map_err(PeersError::Runtime)?, self.meet.port);
-            thread::spawn(move || runtime.block_on(start_global_orchestrator(port)));
-        }
-        let begun = Instant::now();
-        while begun.elapsed() < PATIENCE {
-            let addresses = (self.meet.host.as_str(), self.meet.port).to_socket_addrs();
-            if addresses.is_ok_and(|mut all| all.any(|at| TcpStream::connect(at).is_ok())) {
-                return Ok(());
-            }
-            thread::sleep(Duration::from_millis(200));
-        }
-        Err(PeersError::Nobody { meet: self.meet.to_string() })
     }
 }
 
@@ -58,21 +28,9 @@ impl Peers {
         if self.count() == 1 {
             return Ok(());
         }
-        let mut config = CollectiveConfig::default()
+        let config = CollectiveConfig::default()
             .with_num_devices(self.here)
             .with_local_all_reduce_strategy(AllReduceStrategy::Centralized);
-        if let Some(Cluster { nodes, meet, address, .. }) = &self.cluster {
-            let url = |at: &Endpoint| format!("ws://{at}");
-            let address_of = |at: &Endpoint| {
-                url(at).parse().map_err(|_| PeersError::Endpoint { text: at.to_string() })
-            };
-            config = config
-                .with_num_nodes(*nodes as u32)
-                .with_global_address(address_of(meet)?)
-                .with_node_address(address_of(address)?)
-                .with_data_service_port(address.port)
-                .with_global_all_reduce_strategy(AllReduceStrategy::Ring);
-        }
         Ok(register::<B>(self.id(), device.clone(), config)?)
     }
 
