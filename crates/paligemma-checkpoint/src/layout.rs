@@ -91,8 +91,49 @@ pub const MASK_LAYOUT: Layout = Layout {
     ],
 };
 
+/// The spellings of a ColPali: those of transformers before 5 and from then on, and that of
+/// colpali-engine.
+pub(crate) const COLPALI_LAYOUTS: [Layout; 3] = [
+    Layout {
+        name: "ColPali of transformers 4",
+        rules: &[
+            ("vlm.vision_tower.vision_model.", "vlm.vision_tower."),
+            ("vlm.multi_modal_projector.", "vlm.multi_modal_projector."),
+            ("vlm.language_model.model.", "vlm.language_model."),
+            ("embedding_proj_layer.", "embedding_proj_layer."),
+        ],
+    },
+    Layout {
+        name: "ColPali of transformers 5",
+        rules: &[
+            ("vlm.vision_tower.", "vlm.vision_tower."),
+            ("vlm.multi_modal_projector.", "vlm.multi_modal_projector."),
+            ("vlm.language_model.model.", "vlm.language_model."),
+            ("embedding_proj_layer.", "embedding_proj_layer."),
+        ],
+    },
+    Layout {
+        name: "colpali-engine",
+        rules: &[
+            ("model.vision_tower.vision_model.", "vlm.vision_tower."),
+            ("model.multi_modal_projector.", "vlm.multi_modal_projector."),
+            ("model.language_model.model.", "vlm.language_model."),
+            ("custom_text_proj.", "embedding_proj_layer."),
+        ],
+    },
+];
+
 /// Every spelling, the one written first.
-static KNOWN: [&Layout; 5] = [&LAYOUTS[0], &LAYOUTS[1], &LAYOUTS[2], &LAYOUTS[3], &MASK_LAYOUT];
+static KNOWN: [&Layout; 8] = [
+    &LAYOUTS[0],
+    &LAYOUTS[1],
+    &LAYOUTS[2],
+    &LAYOUTS[3],
+    &MASK_LAYOUT,
+    &COLPALI_LAYOUTS[0],
+    &COLPALI_LAYOUTS[1],
+    &COLPALI_LAYOUTS[2],
+];
 
 impl Layout {
     /// The layout of a file with these tensor `names`.
@@ -154,6 +195,19 @@ mod tests {
             for (path, name) in PATHS.iter().zip(&names) {
                 assert_eq!(layout.module_path(name).as_deref(), Some(*path));
             }
+        }
+    }
+
+    #[test]
+    fn a_colpali_is_recognised() {
+        let paths = ["vlm.vision_tower.encoder.x", "vlm.language_model.norm.weight"];
+        for layout in &COLPALI_LAYOUTS {
+            let paths = paths.iter().chain(&["embedding_proj_layer.bias"]);
+            let names: Vec<_> = paths.clone().map(|path| layout.file_name(path).unwrap()).collect();
+            let known = Layout::detect(&names.iter().map(String::as_str).collect::<Vec<_>>());
+            assert_eq!(known, layout);
+            let back = names.iter().map(|name| known.module_path(name).unwrap());
+            assert!(back.eq(paths.map(|path| (*path).to_owned())), "{names:?}");
         }
     }
 

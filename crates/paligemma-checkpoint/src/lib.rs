@@ -82,7 +82,7 @@ pub use adapter::{
     ADAPTER_CONFIG, AdapterConfig, AdapterError, AdapterFile, TABLE, is_factor, save_adapter,
 };
 pub use checkpoint::{Checkpoint, Elements, TensorInfo};
-pub use config::{ConfigError, PaliGemmaConfig};
+pub use config::{ColPaliConfig, ConfigError, PaliGemmaConfig};
 pub use convert::{convert, other_files};
 pub use finite::NotFinite;
 pub use layout::{LAYOUTS, Layout, MASK_LAYOUT};

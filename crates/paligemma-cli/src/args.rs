@@ -5,8 +5,8 @@ use std::num::NonZeroUsize;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use paligemma::{
-    DetectionOptions, DeviceSpec, Dtype, LocationScale, Options, PaliGemma, Place, Sampling,
-    Verdict,
+    DetectionOptions, DeviceSpec, Dtype, LocationScale, Options, PaliGemma, Place, Retriever,
+    Sampling, Verdict,
 };
 use paligemma_checkpoint::Progress;
 
@@ -62,6 +62,12 @@ impl ModelArgs {
     pub(crate) fn open(&self, place: &Place) -> Result<PaliGemma, Error> {
         self.threads.start()?;
         Ok(model::open(place, self.device, self.dtype)?)
+    }
+
+    /// Opens the model that was found as a ColPali.
+    pub(crate) fn retriever(&self, place: &Place) -> Result<Retriever, Error> {
+        self.threads.start()?;
+        Ok(Retriever::open(place, self.device, self.dtype, |_| ())?)
     }
 
     /// Looks at the model that was found.

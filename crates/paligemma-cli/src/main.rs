@@ -14,6 +14,7 @@
 //! paligemma embed a.png b.png --out vectors.npy
 //! paligemma index photos --out photos.index
 //! paligemma search photos.index --text "a cat on a sofa"
+//! paligemma pages a.png b.png --text "the balance of 2023" --model COLPALI
 //! paligemma watch clip.mp4 "caption en" --frames 16
 //! paligemma batch photos --prompt "caption en" --out results.jsonl
 //! paligemma import coco annotations.json --images photos --out train.jsonl

@@ -16,7 +16,8 @@ fn real(test: &str) -> Option<Tokenizer> {
     if !file.is_file() {
         // Not by a macro: what those print is shown of failed tests only.
         let line = "skipped, the real vocabulary is not there: run `cargo xtask gemma-tokenizer`";
-        writeln!(std::io::stderr(), "{test}: {line}").unwrap();
+        let mut terminal = std::io::stderr();
+        writeln!(terminal, "{test}: {line}").unwrap();
         return None;
     }
     Some(Tokenizer::from_file(&file, IMAGE).unwrap())

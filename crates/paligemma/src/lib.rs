@@ -20,6 +20,7 @@
 mod answers;
 mod beams;
 mod classify;
+mod colpali;
 mod constraint;
 #[cfg(test)]
 mod counting;
@@ -37,6 +38,7 @@ mod model;
 mod pipeline;
 mod place;
 pub mod pocket;
+mod retriever;
 mod sampling;
 mod score;
 mod segment;
@@ -47,6 +49,7 @@ mod verify;
 
 pub use beams::{Beam, BeamSearch, BeamStep};
 pub use classify::{Classifier, Classify, Label};
+pub use colpali::{ColPali, MultiVector};
 pub use constraint::Constraint;
 pub use detection::{Detected, DetectedBox, DetectionOptions, LocationScale};
 pub use device::{DeviceError, DeviceSpec, DeviceStatus, DeviceWork};
@@ -64,6 +67,7 @@ pub use paligemma_nn::{Isa, NnBackend, PackedFormat, keep_freed_memory};
 pub use paligemma_processor::{Bitmap, Polygon, Rle, SoftMask, image};
 pub use pipeline::PaliGemma;
 pub use place::{EMBEDDED, Place};
+pub use retriever::Retriever;
 pub use sampling::Sampling;
 pub use score::Candidate;
 pub use segment::{Segment, Segmented};

@@ -171,7 +171,11 @@ fn chosen<B: NnBackend>(
 }
 
 /// Rows of token ids as one tensor, `[B, L]`.
-fn ids<B: NnBackend>(rows: &[&[u32]], batch: usize, device: &B::Device) -> Tensor<B, 2, Int> {
+pub(crate) fn ids<B: NnBackend>(
+    rows: &[&[u32]],
+    batch: usize,
+    device: &B::Device,
+) -> Tensor<B, 2, Int> {
     let ids: Vec<i64> = rows.iter().flat_map(|row| row.iter().map(|&id| i64::from(id))).collect();
     let length = ids.len() / batch;
     Tensor::from_data(TensorData::new(ids, [batch, length]), device)

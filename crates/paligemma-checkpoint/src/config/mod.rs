@@ -1,5 +1,6 @@
 //! `PaliGemmaConfig`: what `config.json` says, checked, with every omitted default supplied.
 
+mod colpali;
 mod file;
 mod limits;
 
@@ -7,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use paligemma_gemma::GemmaConfig;
 use paligemma_siglip::SiglipConfig;
+
+pub use colpali::ColPaliConfig;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -13,6 +13,7 @@ mod finetune;
 mod import;
 mod info;
 mod matching;
+mod pages;
 mod presets;
 mod score;
 mod search;
@@ -56,6 +57,8 @@ pub(crate) enum Verb {
     Index(search::IndexVerb),
     /// Find pictures that were indexed, by a picture or by a text
     Search(search::Search),
+    /// Order pictures of pages by how well they answer a query, with a ColPali
+    Pages(pages::Pages),
     /// Answer a prompt about frames of a clip
     Watch(watch::Watch),
     /// Answer a prompt about many pictures, with the results in a file
@@ -97,6 +100,7 @@ impl Verb {
             Self::Embed(verb) => verb.run(),
             Self::Index(verb) => verb.run(),
             Self::Search(verb) => verb.run(),
+            Self::Pages(verb) => verb.run(),
             Self::Watch(verb) => verb.run(),
             Self::Batch(verb) => verb.run(),
             Self::Import(verb) => verb.run(),

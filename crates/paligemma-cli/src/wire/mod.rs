@@ -2,6 +2,7 @@
 
 mod eval;
 mod import;
+mod pages;
 mod retrieve;
 mod segment;
 mod verify;
@@ -14,6 +15,7 @@ use serde::Serialize;
 
 pub(crate) use eval::{Eval, EvalFile};
 pub(crate) use import::Import;
+pub(crate) use pages::Pages;
 pub(crate) use segment::Segmentation;
 pub(crate) use verify::Verified;
 

@@ -13,6 +13,7 @@ mod hub;
 mod import;
 mod info;
 mod packed;
+mod pages;
 mod resolution;
 mod retrieve;
 mod segment;

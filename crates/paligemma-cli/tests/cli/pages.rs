@@ -1,0 +1,72 @@
+//! `pages`: the embedded model with a head of its own is a ColPali.
+
+use std::fs;
+use std::path::Path;
+
+use paligemma::pocket;
+use serde_json::{Map, Value, json as object};
+
+use crate::support::{Desk, header, json, keys, pocket_folder, prints, refuses};
+
+const WIDTH: usize = 4;
+
+/// Makes a ColPali of the embedded model's folder: other names, and a head of simple numbers.
+fn colpali(folder: &Path) {
+    let (names, start) = header();
+    let mut data = pocket::WEIGHTS[start..].to_vec();
+    let prefixed = names.as_object().unwrap().iter().filter(|(name, _)| *name != "__metadata__");
+    let mut tensors: Map<String, Value> =
+        prefixed.map(|(name, tensor)| (format!("vlm.{name}"), tensor.clone())).collect();
+    let config: Value = serde_json::from_str(pocket::CONFIG).unwrap();
+    let hidden = usize::try_from(config["text_config"]["hidden_size"].as_u64().unwrap()).unwrap();
+    for (name, shape) in [("weight", vec![WIDTH, hidden]), ("bias", vec![WIDTH])] {
+        let begin = data.len();
+        let count: usize = shape.iter().product();
+        data.extend((0..count).flat_map(|at| ((at % 7) as f32 - 3.0).to_le_bytes()));
+        let offsets = [begin, data.len()];
+        let tensor = object!({"dtype": "F32", "shape": shape, "data_offsets": offsets});
+        tensors.insert(format!("embedding_proj_layer.{name}"), tensor);
+    }
+    let head = Value::from(tensors).to_string();
+    let length = (head.len() as u64).to_le_bytes();
+    let file = [&length[..], head.as_bytes(), &data].concat();
+    fs::write(folder.join("model.safetensors"), file).unwrap();
+    let config = object!({"model_type": "colpali", "vlm_config": config, "embedding_dim": WIDTH});
+    fs::write(folder.join("config.json"), config.to_string()).unwrap();
+}
+
+#[test]
+fn pages_are_ordered_by_their_scores() {
+    let desk = Desk::new();
+    let folder = pocket_folder();
+    colpali(folder.path());
+    let model = folder.path().to_str().unwrap();
+    let other = &*desk.name("other.png");
+    fs::copy(desk.scene(), other).unwrap();
+    let white = paligemma::image::RgbImage::from_pixel(50, 50, paligemma::image::Rgb([255; 3]));
+    white.save(desk.path("white.png")).unwrap();
+    let (scene, white) = (&*desk.scene(), &*desk.name("white.png"));
+    let words = ["pages", scene, white, other, "--text", "a red square", "--model", model];
+    let found = json(&words);
+    assert_eq!(keys(&found), ["pages", "text"]);
+    let pages = found["pages"].as_array().unwrap();
+    let score = |at: usize| pages[at]["score"].as_f64().unwrap();
+    assert!(score(0) >= score(1) && score(1) >= score(2), "{found}");
+    // Equal pages score alike, and another one does not.
+    let of = |name: &str| pages.iter().find(|page| page["image"] == name).unwrap()["score"].clone();
+    assert_eq!(of(scene), of(other));
+    assert_ne!(of(scene), of(white));
+    assert_eq!(prints(&words).lines().count(), 3);
+}
+
+#[test]
+fn what_is_no_colpali_is_refused() {
+    let desk = Desk::new();
+    let folder = pocket_folder();
+    let (scene, model) = (&*desk.scene(), folder.path().to_str().unwrap());
+    let words = ["pages", scene, "--text", "a", "--model", model];
+    refuses(&words, &["`paligemma`, expected `colpali`"]);
+    colpali(folder.path());
+    refuses(&["caption", scene, "--model", model], &["`colpali`, expected `paligemma`"]);
+    refuses(&["pages", scene, "--text", " ", "--model", model], &["query"]);
+}
