@@ -306,12 +306,7 @@ pub(super) fn attention_backward(
                 multiply([length, keys, width], grad, value.transposed(), weight_target, false);
                 vectorised(
                     #[inline(always)]
-                    || {
-                        softmax_backward(scores, weights, keys, scoring.scale);
-                        for (weight, slope) in weights.iter_mut().zip(&*slopes) {
-                            *weight *= slope;
-                        }
-                    },
+                    || softmax_backward(scores, weights, slopes, keys, scoring.scale),
                 );
                 let query_target = problem.head_target(query_target, length, row, head);
                 multiply([length, width, keys], matrix(weights), key, query_target, false);
@@ -333,15 +328,25 @@ pub(super) fn attention_backward(
     }
 }
 
-/// Gradient of the scaled scores, in place of the gradient of the probabilities.
+/// Gradient of the products, in place of the gradient of the probabilities; `slopes` are those of
+/// the soft cap, if there is one.
 #[inline(always)]
-fn softmax_backward(probabilities: &[f32], gradient: &mut [f32], keys: usize, scale: f32) {
+fn softmax_backward(
+    probabilities: &[f32],
+    gradient: &mut [f32],
+    slopes: &[f32],
+    keys: usize,
+    scale: f32,
+) {
     let rows = probabilities.chunks_exact(keys).zip(gradient.chunks_exact_mut(keys));
     for (probabilities, gradient) in rows {
         let along = dot(probabilities, gradient);
         for (gradient, &probability) in gradient.iter_mut().zip(probabilities) {
             *gradient = probability * (*gradient - along) * scale;
         }
+    }
+    for (gradient, slope) in gradient.iter_mut().zip(slopes) {
+        *gradient *= slope;
     }
 }
 
