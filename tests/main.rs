@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use paligemma::{DeviceSpec, DeviceStatus, Dtype};
 use paligemma_tests::conformance::{Case, Count, GAPS, columns, table};
+use paligemma_tests::reference::Tiny;
 
-/// Compares every device with the references, case by case.
+/// Compares every device with the references, case by case, for both generations.
 #[derive(Parser)]
 #[command(name = "conformance")]
 struct Args {
@@ -61,10 +62,14 @@ fn main() -> ExitCode {
     }
     // A panic of a case is shown in the table, with its message.
     std::panic::set_hook(Box::new(|_| ()));
-    let cases = Case::all();
-    let columns = columns(&cases, &devices, &args.dtype, &args.require, GAPS);
-    println!("\n{}", table(&cases, &columns));
-    let count = Count::of(&columns);
-    println!("{count}");
-    if count.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let mut failed = 0;
+    for golden in Tiny::ALL {
+        let cases = Case::all(golden);
+        let columns = columns(golden, &cases, &devices, &args.dtype, &args.require, GAPS);
+        println!("\n{golden}\n{}", table(&cases, &columns));
+        let count = Count::of(&columns);
+        println!("{count}");
+        failed += count.failed;
+    }
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

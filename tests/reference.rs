@@ -2,7 +2,8 @@
 //!
 //! The makers in `golden/` say how they were made; keys are `CASE.NAME`.
 
-use std::ops::Range;
+use std::fmt;
+use std::ops::{Deref, Range};
 use std::sync::LazyLock;
 
 use paligemma_checkpoint::{Checkpoint, PaliGemmaConfig};
@@ -10,11 +11,6 @@ use paligemma_nn::TokenKind;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use serde::Deserialize;
-
-/// The tiny model's weights under the published names.
-pub const WEIGHTS: &[u8] = include_bytes!("golden/tiny_pg1/published/model.safetensors");
-/// The tiny model's configuration as published files spell it.
-pub const CONFIG: &str = include_str!("golden/tiny_pg1/published/config.json");
 
 /// The weights of the mask VQ-VAE, in an `.npz` archive as the published ones are.
 pub const MASK_WEIGHTS: &[u8] = include_bytes!("golden/masks/vae.npz");
@@ -25,80 +21,193 @@ pub const FULL_MASK_WEIGHTS: &[u8] = include_bytes!("golden/mask_vqvae/vae-rando
 /// What keys of the mask VQ-VAE of the published size begin with.
 const FULL_MASKS: &str = "mask_vqvae.";
 
-/// Its values, whose names in the file have no case before them.
-static FULL_MASK_FILE: LazyLock<SafeTensors<'static>> = LazyLock::new(|| {
-    SafeTensors::deserialize(include_bytes!("golden/mask_vqvae/golden.safetensors"))
-        .expect("golden files are safetensors files")
+/// Golden tensors by key; no key is in two of the files, each of which has a beginning that its own
+/// names lack.
+#[derive(Debug)]
+pub struct Values(Vec<(&'static str, SafeTensors<'static>)>);
+
+/// What was computed of masks: of a small model, and of one of the published size.
+pub static MASKS: LazyLock<Values> = LazyLock::new(|| {
+    Values::new(&[
+        (FULL_MASKS, include_bytes!("golden/mask_vqvae/golden.safetensors")),
+        ("", include_bytes!("golden/masks/golden.safetensors")),
+    ])
 });
 
-/// Values and, in files of their own, gradients and masks; no key is in two of them.
-static FILES: LazyLock<[SafeTensors<'static>; 3]> = LazyLock::new(|| {
-    let files: [&[u8]; 3] = [
-        include_bytes!("golden/tiny_pg1/golden.safetensors"),
-        include_bytes!("golden/tiny_pg1/gradients.safetensors"),
-        include_bytes!("golden/masks/golden.safetensors"),
-    ];
-    files.map(|file| SafeTensors::deserialize(file).expect("golden files are safetensors files"))
+static GEMMA: LazyLock<Values> = LazyLock::new(|| {
+    Values::new(&[
+        ("", include_bytes!("golden/tiny_pg1/golden.safetensors")),
+        ("", include_bytes!("golden/tiny_pg1/gradients.safetensors")),
+    ])
 });
 
-/// The tiny model's configuration.
-///
-/// # Panics
-/// If the golden file is damaged.
-pub fn config() -> PaliGemmaConfig {
-    PaliGemmaConfig::from_json(CONFIG).expect("the golden configuration is valid")
+static GEMMA_2: LazyLock<Values> = LazyLock::new(|| {
+    Values::new(&[
+        ("", include_bytes!("golden/tiny_pg2/golden.safetensors")),
+        ("", include_bytes!("golden/tiny_pg2/gradients.safetensors")),
+    ])
+});
+
+impl Values {
+    fn new(files: &[(&'static str, &'static [u8])]) -> Self {
+        let open =
+            |bytes| SafeTensors::deserialize(bytes).expect("golden files are safetensors files");
+        Self(files.iter().map(|&(start, bytes)| (start, open(bytes))).collect())
+    }
+
+    fn view(&self, key: &str) -> TensorView<'static> {
+        let files = self.0.iter();
+        let mut found =
+            files.filter_map(|(start, file)| file.tensor(key.strip_prefix(start)?).ok());
+        found.next().unwrap_or_else(|| panic!("the golden files have no `{key}`"))
+    }
+
+    /// The length of each axis of a golden tensor.
+    ///
+    /// # Panics
+    /// If there is no such tensor.
+    pub fn shape(&self, key: &str) -> Vec<usize> {
+        self.view(key).shape().to_vec()
+    }
+
+    /// A golden tensor of f32.
+    ///
+    /// # Panics
+    /// If there is no such tensor.
+    pub fn floats(&self, key: &str) -> Vec<f32> {
+        let view = self.view(key);
+        let (values, rest) = view.data().as_chunks();
+        assert!(rest.is_empty(), "`{key}` is f32");
+        values.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
+    }
+
+    /// A golden tensor of i64.
+    ///
+    /// # Panics
+    /// If there is no such tensor.
+    pub fn integers(&self, key: &str) -> Vec<i64> {
+        let view = self.view(key);
+        let (values, rest) = view.data().as_chunks();
+        assert!(rest.is_empty(), "`{key}` is i64");
+        values.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect()
+    }
+
+    /// A golden tensor of flags, 1 for true.
+    ///
+    /// # Panics
+    /// If there is no such tensor.
+    pub fn flags(&self, key: &str) -> Vec<bool> {
+        self.view(key).data().iter().map(|&byte| byte == 1).collect()
+    }
 }
 
-/// The tiny model's weights.
-///
-/// # Panics
-/// If the golden file is damaged.
-pub fn checkpoint() -> Checkpoint {
-    Checkpoint::from_static(WEIGHTS).expect("the golden weights are a safetensors file")
+/// A tiny model with random weights, and what the reference computed with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tiny {
+    /// PaliGemma.
+    Gemma,
+    /// PaliGemma 2.
+    Gemma2,
 }
 
-fn view(key: &str) -> TensorView<'static> {
-    let found = match key.strip_prefix(FULL_MASKS) {
-        Some(name) => FULL_MASK_FILE.tensor(name).ok(),
-        None => FILES.iter().find_map(|file| file.tensor(key).ok()),
-    };
-    found.unwrap_or_else(|| panic!("the golden files have no `{key}`"))
+impl Tiny {
+    /// Both generations.
+    pub const ALL: [Self; 2] = [Self::Gemma, Self::Gemma2];
+
+    /// The configuration as published files spell it.
+    ///
+    /// # Panics
+    /// If the golden file is damaged.
+    pub fn config(self) -> PaliGemmaConfig {
+        let json = match self {
+            Self::Gemma => include_str!("golden/tiny_pg1/published/config.json"),
+            Self::Gemma2 => include_str!("golden/tiny_pg2/published/config.json"),
+        };
+        PaliGemmaConfig::from_json(json).expect("the golden configuration is valid")
+    }
+
+    /// The weights under the published names.
+    ///
+    /// # Panics
+    /// If the golden file is damaged.
+    pub fn checkpoint(self) -> Checkpoint {
+        let file: &[u8] = match self {
+            Self::Gemma => include_bytes!("golden/tiny_pg1/published/model.safetensors"),
+            Self::Gemma2 => include_bytes!("golden/tiny_pg2/published/model.safetensors"),
+        };
+        Checkpoint::from_static(file).expect("the golden weights are a safetensors file")
+    }
+
+    /// Beam searches about the prompt of case `a`.
+    ///
+    /// # Panics
+    /// If the golden file is damaged.
+    pub fn searches(self) -> Vec<Search> {
+        let json = match self {
+            Self::Gemma => include_str!("golden/tiny_pg1/searches.json"),
+            Self::Gemma2 => include_str!("golden/tiny_pg2/searches.json"),
+        };
+        serde_json::from_str(json).expect("the golden searches are a list")
+    }
+
+    /// The largest of the reference's logits in case `a`, whose size is that of what rounding costs.
+    pub fn largest_logit(self) -> f32 {
+        match self {
+            Self::Gemma => 3.36,
+            Self::Gemma2 => 1.43,
+        }
+    }
+
+    /// The rows of a case: token type 0 is the prefix, 1 the answer, attention mask 0 padding.
+    ///
+    /// # Panics
+    /// If there is no such case.
+    pub fn rows(self, case: &str) -> Vec<Row> {
+        let image = i64::from(self.config().image_token_index);
+        let length = self.shape(&format!("{case}.in.input_ids"))[1];
+        let input = |name: &str| self.integers(&format!("{case}.in.{name}"));
+        let (ids, present, types) =
+            (input("input_ids"), input("attention_mask"), input("token_type_ids"));
+        let row = |start: usize| {
+            let range = start..start + length;
+            let ids = &ids[range.clone()];
+            let kind = |slot: usize| match (present[slot], types[slot]) {
+                (0, _) => TokenKind::Pad,
+                (_, 0) => TokenKind::Prefix,
+                _ => TokenKind::Suffix,
+            };
+            let first = ids.iter().position(|&id| id == image).unwrap_or(0);
+            Row {
+                tokens: ids
+                    .iter()
+                    .map(|&id| u32::try_from(id).expect("ids are positive"))
+                    .collect(),
+                kinds: range.map(kind).collect(),
+                pictures: first..first + ids.iter().filter(|&&id| id == image).count(),
+            }
+        };
+        (0..ids.len()).step_by(length).map(row).collect()
+    }
 }
 
-/// The length of each axis of a golden tensor.
-///
-/// # Panics
-/// If there is no such tensor.
-pub fn shape(key: &str) -> Vec<usize> {
-    view(key).shape().to_vec()
+impl Deref for Tiny {
+    type Target = Values;
+
+    fn deref(&self) -> &Values {
+        match self {
+            Self::Gemma => &GEMMA,
+            Self::Gemma2 => &GEMMA_2,
+        }
+    }
 }
 
-/// A golden tensor of f32.
-///
-/// # Panics
-/// If there is no such tensor.
-pub fn floats(key: &str) -> Vec<f32> {
-    let (values, rest) = view(key).data().as_chunks();
-    assert!(rest.is_empty(), "`{key}` is f32");
-    values.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
-}
-
-/// A golden tensor of i64.
-///
-/// # Panics
-/// If there is no such tensor.
-pub fn integers(key: &str) -> Vec<i64> {
-    let (values, rest) = view(key).data().as_chunks();
-    assert!(rest.is_empty(), "`{key}` is i64");
-    values.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect()
-}
-
-/// A golden tensor of flags, 1 for true.
-///
-/// # Panics
-/// If there is no such tensor.
-pub fn flags(key: &str) -> Vec<bool> {
-    view(key).data().iter().map(|&byte| byte == 1).collect()
+impl fmt::Display for Tiny {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gemma => "PaliGemma",
+            Self::Gemma2 => "PaliGemma 2",
+        })
+    }
 }
 
 /// A beam search whose answers end early, and what the reference found.
@@ -114,15 +223,6 @@ pub struct Search {
     pub answers: Vec<Vec<i64>>,
     /// The score of each.
     pub scores: Vec<f32>,
-}
-
-/// Beam searches about the prompt of case `a`.
-///
-/// # Panics
-/// If the golden file is damaged.
-pub fn searches() -> Vec<Search> {
-    serde_json::from_str(include_str!("golden/tiny_pg1/searches.json"))
-        .expect("the golden searches are a list")
 }
 
 /// One row of a case, slot by slot as the reference was given it, padding included.
@@ -162,32 +262,4 @@ impl Row {
         let slots = self.tokens.iter().zip(&self.kinds);
         slots.filter(move |(_, of)| **of == kind).map(|(&token, _)| token)
     }
-}
-
-/// The rows of a case: token type 0 is the prefix, 1 the answer, attention mask 0 padding.
-///
-/// # Panics
-/// If there is no such case.
-pub fn rows(case: &str) -> Vec<Row> {
-    let image = i64::from(config().image_token_index);
-    let length = shape(&format!("{case}.in.input_ids"))[1];
-    let input = |name: &str| integers(&format!("{case}.in.{name}"));
-    let (ids, present, types) =
-        (input("input_ids"), input("attention_mask"), input("token_type_ids"));
-    let row = |start: usize| {
-        let range = start..start + length;
-        let ids = &ids[range.clone()];
-        let kind = |slot: usize| match (present[slot], types[slot]) {
-            (0, _) => TokenKind::Pad,
-            (_, 0) => TokenKind::Prefix,
-            _ => TokenKind::Suffix,
-        };
-        let first = ids.iter().position(|&id| id == image).unwrap_or(0);
-        Row {
-            tokens: ids.iter().map(|&id| u32::try_from(id).expect("ids are positive")).collect(),
-            kinds: range.map(kind).collect(),
-            pictures: first..first + ids.iter().filter(|&&id| id == image).count(),
-        }
-    };
-    (0..ids.len()).step_by(length).map(row).collect()
 }

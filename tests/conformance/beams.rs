@@ -6,7 +6,6 @@ use paligemma_nn::NnBackend;
 use super::bench::values;
 use super::decoding::STEPS;
 use super::{Bench, Measured};
-use crate::reference;
 
 /// The token that is never chosen, as the reference rules where it is to make all tokens.
 #[derive(Debug)]
@@ -33,8 +32,8 @@ pub(super) fn golden<B: NnBackend>(bench: &Bench<B>, case: &str) -> Vec<Measured
     let never = Never(eos);
     let rule: Option<&dyn Constraint> = if case == "e_beam3_eos" { None } else { Some(&never) };
     let found = run(bench, STEPS, BeamSearch::new(3, STEPS, eos, rule));
-    let scores = reference::floats(&format!("{case}.sequences_scores"));
-    let sequences = reference::integers(&format!("{case}.sequences"));
+    let scores = bench.golden.floats(&format!("{case}.sequences_scores"));
+    let sequences = bench.golden.integers(&format!("{case}.sequences"));
     let length = sequences.len() / scores.len();
     let answers: Vec<Vec<i64>> =
         sequences.chunks(length).map(|row| row[length - STEPS..].to_vec()).collect();
@@ -43,7 +42,7 @@ pub(super) fn golden<B: NnBackend>(bench: &Bench<B>, case: &str) -> Vec<Measured
 
 /// Answers of different lengths, and searches that stop before their limit.
 pub(super) fn ending<B: NnBackend>(bench: &Bench<B>) -> Vec<Measured> {
-    let searches = reference::searches().into_iter();
+    let searches = bench.golden.searches().into_iter();
     let measured = searches.flat_map(|known| {
         let limit = known.max_new_tokens;
         let found = run(bench, limit, BeamSearch::new(known.num_beams, limit, known.eos, None));

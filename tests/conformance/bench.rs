@@ -1,4 +1,4 @@
-//! The golden model on a device, and the golden inputs in the form it takes.
+//! A golden model on a device, and the golden inputs in the form it takes.
 
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 use paligemma::{Dtype, Model, Prompt, Storage};
@@ -6,11 +6,12 @@ use paligemma_checkpoint::{LoadError, PaliGemmaConfig};
 use paligemma_nn::{NnBackend, PrefixMask};
 
 use super::{Measured, Quantity, tolerance};
-use crate::reference::{self, Row};
+use crate::reference::{Row, Tiny};
 
-/// The golden model, ready to be measured.
+/// A golden model, ready to be measured.
 #[derive(Debug)]
 pub struct Bench<B: NnBackend> {
+    pub(crate) golden: Tiny,
     pub(crate) config: PaliGemmaConfig,
     pub(crate) model: Model<B>,
     pub(crate) device: B::Device,
@@ -22,10 +23,10 @@ impl<B: NnBackend> Bench<B> {
     ///
     /// # Errors
     /// If the device does not compute in its type.
-    pub fn open(device: B::Device, storage: Storage) -> Result<Self, LoadError> {
-        let config = reference::config();
-        let (model, _) = Model::load(&config, &reference::checkpoint(), storage, &device, |_| ())?;
-        Ok(Self { config, model, device, storage })
+    pub fn open(golden: Tiny, device: B::Device, storage: Storage) -> Result<Self, LoadError> {
+        let config = golden.config();
+        let (model, _) = Model::load(&config, &golden.checkpoint(), storage, &device, |_| ())?;
+        Ok(Self { golden, config, model, device, storage })
     }
 
     /// The allowed error of a value against the reference.
@@ -35,7 +36,7 @@ impl<B: NnBackend> Bench<B> {
 
     /// The allowed error of a quantity.
     pub(crate) fn tolerance_of(&self, quantity: Quantity) -> f32 {
-        tolerance(Dtype::from(self.storage), quantity)
+        tolerance(self.golden, Dtype::from(self.storage), quantity)
     }
 
     /// Two ways of ours to the same values.
@@ -46,7 +47,7 @@ impl<B: NnBackend> Bench<B> {
     /// The pictures of a case, `[I, 3, H, W]`.
     pub(crate) fn pixels(&self, case: &str) -> Tensor<B, 4> {
         let key = format!("{case}.in.pixel_values");
-        let data = TensorData::new(reference::floats(&key), reference::shape(&key));
+        let data = TensorData::new(self.golden.floats(&key), self.golden.shape(&key));
         Tensor::from_data(data, (&self.device, self.storage.activations()))
     }
 
@@ -61,19 +62,19 @@ impl<B: NnBackend> Bench<B> {
             start = slots.end;
             all.clone().slice([0..1, slots, 0..width])
         };
-        reference::rows(case).iter().map(row).collect()
+        self.golden.rows(case).iter().map(row).collect()
     }
 
     /// The rows of a case as prompts, without the reference's padding.
     pub(crate) fn prompts(&self, case: &str) -> Vec<Prompt<B>> {
-        let rows = reference::rows(case);
+        let rows = self.golden.rows(case);
         let features = self.features(case).into_iter();
         features.zip(rows).map(|(features, row)| Prompt { features, text: row.prefix() }).collect()
     }
 
     /// The decoder's input slot by slot as the reference was given it, `[R, L, D]`.
     pub(crate) fn embeds(&self, case: &str) -> Tensor<B, 3> {
-        let rows = reference::rows(case);
+        let rows = self.golden.rows(case);
         let row = |(row, features): (&Row, Tensor<B, 3>)| {
             let [before, after] =
                 [&row.tokens[..row.pictures.start], &row.tokens[row.pictures.end..]];
@@ -102,7 +103,7 @@ impl<B: NnBackend> Bench<B> {
 
     /// Logits of every slot of a case in the reference's own layout.
     pub(crate) fn logits(&self, case: &str) -> Vec<f32> {
-        self.logits_under(case, &mask(&reference::rows(case)))
+        self.logits_under(case, &mask(&self.golden.rows(case)))
     }
 }
 

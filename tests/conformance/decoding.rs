@@ -6,7 +6,6 @@ use paligemma_nn::NnBackend;
 use super::bench::{best, log_probability, values};
 use super::layout::GENERATIONS;
 use super::{Bench, Measured};
-use crate::reference;
 
 /// New tokens in every generation of the reference.
 pub(super) const STEPS: usize = 12;
@@ -49,12 +48,12 @@ pub(super) fn greedy<B: NnBackend>(bench: &Bench<B>, case: &str) -> Vec<Measured
     let (_, prompts) = known.unwrap_or_else(|| panic!("no generation `{case}`"));
     let eos = Some(bench.config.eos_token_id);
     let decoded = decode(bench, &bench.prompts(prompts), STEPS, eos);
-    let theirs = reference::floats(&format!("{case}.step_logits"));
+    let theirs = bench.golden.floats(&format!("{case}.step_logits"));
     vec![
         Measured::exact(
             "token ids that differ",
             &ids(&decoded.tokens.concat()),
-            &reference::integers(&format!("{case}.new_tokens")),
+            &bench.golden.integers(&format!("{case}.new_tokens")),
         ),
         Measured::difference("step logits", &decoded.logits.concat(), &theirs, bench.tolerance()),
     ]
@@ -63,14 +62,14 @@ pub(super) fn greedy<B: NnBackend>(bench: &Bench<B>, case: &str) -> Vec<Measured
 /// The whole sequence that the reference gives when it may stop early.
 pub(super) fn greedy_eos<B: NnBackend>(bench: &Bench<B>) -> Vec<Measured> {
     let decoded = decode(bench, &bench.prompts("a"), STEPS, None);
-    let mut tokens = reference::rows("a")[0].tokens.clone();
+    let mut tokens = bench.golden.rows("a")[0].tokens.clone();
     for &token in &decoded.tokens[0] {
         tokens.push(token);
         if token == bench.config.eos_token_id {
             break;
         }
     }
-    let theirs = reference::integers("e_greedy_eos.sequences");
+    let theirs = bench.golden.integers("e_greedy_eos.sequences");
     let lengths = Measured::exact("length", &[tokens.len()], &[theirs.len()]);
     if !lengths.passes() {
         return vec![lengths];
@@ -81,7 +80,7 @@ pub(super) fn greedy_eos<B: NnBackend>(bench: &Bench<B>) -> Vec<Measured> {
 /// The answer of `b` token by token through the cache, and in one pass over the cached prompt.
 pub(super) fn score<B: NnBackend>(bench: &Bench<B>) -> Vec<Measured> {
     let prompts = bench.prompts("a");
-    let suffix = reference::rows("b")[0].suffix();
+    let suffix = bench.golden.rows("b")[0].suffix();
     let mut session = Session::prefill(&bench.model, &prompts, suffix.len());
     let mut stepped = Vec::new();
     for (step, &token) in suffix.iter().enumerate() {
@@ -93,8 +92,8 @@ pub(super) fn score<B: NnBackend>(bench: &Bench<B>) -> Vec<Measured> {
     let at_once = Session::prefill(&bench.model, &prompts, suffix.len())
         .log_probabilities(std::slice::from_ref(&suffix))
         .concat();
-    let cached = reference::floats("f.suffix_logprobs_incremental");
-    let uncached = reference::floats("b.suffix_logprobs");
+    let cached = bench.golden.floats("f.suffix_logprobs_incremental");
+    let uncached = bench.golden.floats("b.suffix_logprobs");
     let tolerance = bench.tolerance();
     vec![
         Measured::difference("token by token", &stepped, &cached, tolerance),

@@ -10,14 +10,13 @@ use paligemma_train::{Backward, Batch, Gradients};
 
 use super::training::batch;
 use super::{Bench, Measured, Quantity};
-use crate::reference;
 
 /// Gradients below this part of the largest of all are judged as if they reached it: a bias of the
 /// keys, for one, changes nothing, and its gradient is rounding alone.
 const SMALLEST: f32 = 1e-3;
 
 pub(super) fn measure<B: NnBackend>(bench: &Bench<B>) -> Vec<Measured> {
-    let trained = Bench::<Autodiff<B>>::open(bench.device.clone(), bench.storage)
+    let trained = Bench::<Autodiff<B>>::open(bench.golden, bench.device.clone(), bench.storage)
         .unwrap_or_else(|error| panic!("{error}"));
     let cases = [("b", false), ("b_batch_right", false), ("b_batch_right", true)];
     cases.iter().flat_map(|&(case, recompute)| measure_case(&trained, case, recompute)).collect()
@@ -30,7 +29,7 @@ where
 {
     let batch = Batch {
         pixels: bench.pixels(case).inner(),
-        rows: batch(case),
+        rows: batch(bench.golden, case),
         pad: bench.config.pad_token_id,
     };
     let (loss, gradients) = Backward { recompute, ..Backward::default() }.run(&bench.model, &batch);
@@ -42,7 +41,7 @@ where
     let published = names.iter().filter_map(|(path, _)| LAYOUTS[0].file_name(path));
     let theirs: Vec<(String, Vec<f32>)> = published
         .map(|name| format!("{case}.gradient.{name}"))
-        .map(|key| (key.clone(), reference::floats(&key)))
+        .map(|key| (key.clone(), bench.golden.floats(&key)))
         .collect();
     assert_eq!(theirs.len(), ours.all.len(), "every parameter has a published name");
     let smallest = SMALLEST * theirs.iter().map(|(_, values)| largest(values)).fold(0.0, f32::max);
@@ -56,7 +55,7 @@ where
     };
     let mut measured: Vec<Measured> = theirs.into_iter().zip(ours.all).map(parameter).collect();
     let key = format!("{case}.training_loss");
-    let theirs = reference::floats(&key);
+    let theirs = bench.golden.floats(&key);
     let name = format!("{key}{how}");
     measured.push(Measured::difference(name, &[loss as f32], &theirs, bench.tolerance()));
     measured

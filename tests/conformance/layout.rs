@@ -5,7 +5,7 @@ use paligemma_nn::{NnBackend, PrefixMask, TokenKind};
 use super::bench::{flags, mask, without_padding};
 use super::training::batch;
 use super::{Bench, Measured};
-use crate::reference::{self, Row};
+use crate::reference::{Row, Tiny};
 
 /// Cases whose prefill was recorded.
 const PREFILLS: [&str; 8] =
@@ -22,13 +22,24 @@ pub(super) const GENERATIONS: [(&str, &str); 4] = [
 pub(super) fn measure<B: NnBackend>(bench: &Bench<B>) -> Vec<Measured> {
     let mut measured = Vec::new();
     for case in PREFILLS {
-        let rows = reference::rows(case);
-        measured.push(prefill(bench, case, &rows));
-        measured.push(positions(case, &rows));
+        let rows = bench.golden.rows(case);
+        measured.extend(kinds(bench).map(|kind| prefill(bench, case, &rows, kind)));
+        measured.push(positions(bench.golden, case, &rows));
     }
-    measured.extend(GENERATIONS.map(|(case, prompts)| first_step(bench, case, prompts)));
-    measured.extend(builders());
+    for (case, prompts) in GENERATIONS {
+        measured.extend(kinds(bench).map(|kind| first_step(bench, case, prompts, kind)));
+    }
+    measured.extend(builders(bench.golden));
     measured
+}
+
+/// The kinds of layers by the reference's names, each with its window.
+type Kind = (&'static str, Option<usize>);
+
+fn kinds<B: NnBackend>(bench: &Bench<B>) -> impl Iterator<Item = Kind> {
+    let window = bench.config.text.sliding_window;
+    let local = window.map(|window| ("sliding_attention", Some(window)));
+    std::iter::once(("full_attention", None)).chain(local)
 }
 
 /// Who may attend to whom, as the decoder is told on this device.
@@ -36,26 +47,32 @@ fn attends<B: NnBackend>(
     bench: &Bench<B>,
     mask: &PrefixMask,
     queries: std::ops::Range<usize>,
+    window: Option<usize>,
 ) -> Vec<bool> {
     let count = mask.rows().len() * queries.len() * mask.len();
-    match mask.masked::<B>(queries, &bench.device) {
+    match mask.masked::<B>(queries, window, &bench.device) {
         Some(masked) => flags(masked).into_iter().map(|masked| !masked).collect(),
         None => vec![true; count],
     }
 }
 
-fn prefill<B: NnBackend>(bench: &Bench<B>, case: &str, rows: &[Row]) -> Measured {
+fn prefill<B: NnBackend>(
+    bench: &Bench<B>,
+    case: &str,
+    rows: &[Row],
+    (kind, window): Kind,
+) -> Measured {
     let mask = mask(rows);
-    let ours = attends(bench, &mask, 0..mask.len());
-    let theirs = reference::flags(&format!("{case}.mask.full_attention"));
+    let ours = attends(bench, &mask, 0..mask.len(), window);
+    let theirs = bench.golden.flags(&format!("{case}.mask.{kind}"));
     let [ours, theirs] = [ours, theirs].map(|mask| without_padding(&mask, rows));
-    Measured::exact(format!("{case} mask"), &ours, &theirs)
+    Measured::exact(format!("{case} {kind}"), &ours, &theirs)
 }
 
 /// The reference counts from 1, and in some cases counts padding too: what a rotary embedding
 /// sees is the distance from the row's first token.
-fn positions(case: &str, rows: &[Row]) -> Measured {
-    let theirs = reference::integers(&format!("{case}.position_ids"));
+fn positions(golden: Tiny, case: &str, rows: &[Row]) -> Measured {
+    let theirs = golden.integers(&format!("{case}.position_ids"));
     let ours = mask(rows).positions();
     let (mut found, mut expected) = (Vec::new(), Vec::new());
     for (row, ours) in rows.iter().zip(ours) {
@@ -66,27 +83,36 @@ fn positions(case: &str, rows: &[Row]) -> Measured {
     Measured::exact(format!("{case} positions"), &found, &expected)
 }
 
-fn first_step<B: NnBackend>(bench: &Bench<B>, case: &str, prompts: &str) -> Measured {
-    let mut mask = mask(&reference::rows(prompts));
+/// The reference's cache of a layer with a window keeps no more than that.
+fn first_step<B: NnBackend>(
+    bench: &Bench<B>,
+    case: &str,
+    prompts: &str,
+    (kind, window): Kind,
+) -> Measured {
+    let mut mask = mask(&bench.golden.rows(prompts));
     mask.push(TokenKind::Suffix);
-    let last = mask.len() - 1;
-    let theirs = reference::flags(&format!("{case}.mask_step1.full_attention"));
-    Measured::exact(format!("{case} mask"), &attends(bench, &mask, last..last + 1), &theirs)
+    let length = mask.len();
+    let kept = window.map_or(length, |window| window.min(length));
+    let ours = attends(bench, &mask, length - 1..length, window);
+    let theirs = bench.golden.flags(&format!("{case}.mask_step1.{kind}"));
+    let theirs = theirs.chunks(kept).map(|row| [&vec![false; length - kept], row].concat());
+    Measured::exact(format!("{case} {kind}"), &ours, &theirs.collect::<Vec<_>>().concat())
 }
 
 /// The ways to build a mask from lengths, against the reference's right-padded rows.
-fn builders() -> [Measured; 3] {
+fn builders(golden: Tiny) -> [Measured; 3] {
     let same = |what: &str, built: &PrefixMask, case: &str| {
-        Measured::exact(what, built.rows(), mask(&reference::rows(case)).rows())
+        Measured::exact(what, built.rows(), mask(&golden.rows(case)).rows())
     };
     let lengths = |case: &str| {
-        let rows = reference::rows(case);
+        let rows = golden.rows(case);
         let lengths =
             rows.iter().map(|row| (row.pictures.len() + row.prefix().len(), row.suffix().len()));
         lengths.collect::<Vec<_>>()
     };
     let prefixes: Vec<usize> = lengths("c_right").iter().map(|(prefix, _)| *prefix).collect();
-    let pictures = reference::rows("b_batch_right")[0].pictures.len();
+    let pictures = golden.rows("b_batch_right")[0].pictures.len();
     [
         same("mask from prefixes", &PrefixMask::prefixes(&prefixes), "c_right"),
         same(
@@ -94,6 +120,6 @@ fn builders() -> [Measured; 3] {
             &PrefixMask::with_suffixes(&lengths("b_batch_right")),
             "b_batch_right",
         ),
-        same("mask of training", &batch("b_batch_right").mask(pictures), "b_batch_right"),
+        same("mask of training", &batch(golden, "b_batch_right").mask(pictures), "b_batch_right"),
     ]
 }

@@ -43,7 +43,7 @@ impl Golden {
         let [masks, latents, codes, decoded, any_codes, any_decoded] =
             self.names.map(|name| format!("{}.{name}", self.case));
         let close = |key: &String, ours: Tensor<B, 4>| {
-            Measured::relative(key, &values(ours), &reference::floats(key), tolerance)
+            Measured::relative(key, &values(ours), &reference::MASKS.floats(key), tolerance)
         };
 
         let seen = vae.latents(golden_masks(&masks, &bench.device));
@@ -51,7 +51,7 @@ impl Golden {
         let found: Vec<i64> = quantised.clone().into_data().iter().collect();
         vec![
             close(&latents, seen),
-            Measured::exact(&codes, &found, &reference::integers(&codes)),
+            Measured::exact(&codes, &found, &reference::MASKS.integers(&codes)),
             close(&decoded, vae.decode(quantised)),
             close(&any_decoded, vae.decode(golden_codes(&any_codes, &bench.device))),
         ]
@@ -60,10 +60,13 @@ impl Golden {
 
 /// Masks as `[B, 1, 64, 64]`, which some references have without their second axis.
 fn golden_masks<B: NnBackend>(key: &str, device: &B::Device) -> Tensor<B, 4> {
-    let (shape, numbers) = (reference::shape(key), reference::floats(key));
+    let (shape, numbers) = (reference::MASKS.shape(key), reference::MASKS.floats(key));
     Tensor::from_data(TensorData::new(numbers, [shape[0], 1, 64, 64]), device)
 }
 
 fn golden_codes<B: NnBackend>(key: &str, device: &B::Device) -> Tensor<B, 2, Int> {
-    Tensor::from_data(TensorData::new(reference::integers(key), reference::shape(key)), device)
+    Tensor::from_data(
+        TensorData::new(reference::MASKS.integers(key), reference::MASKS.shape(key)),
+        device,
+    )
 }

@@ -7,7 +7,7 @@ use paligemma_nn::{NnBackend, PrefixMask};
 use super::bench::{log_probability, values};
 use super::decoding::{Decoded, STEPS, decode};
 use super::{Bench, Measured};
-use crate::reference;
+use crate::reference::Row;
 
 /// Rows that differ in pictures and in text, so that padding stands everywhere it can.
 pub(super) fn batch_rows<B: NnBackend>(bench: &Bench<B>) -> Vec<Measured> {
@@ -19,7 +19,7 @@ pub(super) fn batch_rows<B: NnBackend>(bench: &Bench<B>) -> Vec<Measured> {
 pub(super) fn no_picture<B: NnBackend>(bench: &Bench<B>) -> Vec<Measured> {
     let [_, _, width] = bench.prompts("a")[0].features.dims();
     let options = (&bench.device, bench.prompts("a")[0].features.dtype());
-    let text = reference::rows("c_single2")[0].prefix();
+    let text = bench.golden.rows("c_single2")[0].prefix();
     let blind = Prompt { features: Tensor::zeros([1, 0, width], options), text };
     rows_alone(bench, &[bench.prompts("a"), vec![blind]].concat())
 }
@@ -54,7 +54,7 @@ pub(super) fn cached<B: NnBackend>(bench: &Bench<B>) -> Vec<Measured> {
 fn cached_case<B: NnBackend>(bench: &Bench<B>, case: &str) -> Measured {
     let prompts = bench.prompts(case);
     let Decoded { tokens, logits } = decode(bench, &prompts, STEPS, None);
-    let row = &reference::rows(case)[0];
+    let row = &bench.golden.rows(case)[0];
     let prefix = row.tokens.len();
     let decoder = bench.model.language_model();
     let suffix = decoder.embed(bench.ids(&tokens[0][..STEPS - 1]));
@@ -68,7 +68,7 @@ fn cached_case<B: NnBackend>(bench: &Bench<B>, case: &str) -> Measured {
 /// Continuations of different lengths that share one prompt's cache.
 pub(super) fn forked<B: NnBackend>(bench: &Bench<B>) -> Vec<Measured> {
     let suffixes: Vec<Vec<u32>> =
-        reference::rows("b_batch_right").iter().map(reference::Row::suffix).collect();
+        bench.golden.rows("b_batch_right").iter().map(Row::suffix).collect();
     let longest = suffixes.iter().map(Vec::len).max().unwrap_or(0);
     let prompts = bench.prompts("a");
     let forked = Session::prefill(&bench.model, &prompts, longest)

@@ -7,6 +7,7 @@ use paligemma_checkpoint::LoadError;
 use paligemma_nn::NnBackend;
 
 use super::{Bench, Case, Gap, Measured};
+use crate::reference::Tiny;
 
 /// What became of a case on a device.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,9 +62,10 @@ pub struct Column {
     pub outcomes: Vec<Outcome>,
 }
 
-/// Measures `cases` on `devices` in `dtypes`. A device that is not there is skipped, or fails if it
+/// Measures `cases` of a golden model on `devices` in `dtypes`. A device that is not there is skipped, or fails if it
 /// is among the `required`; `gaps` are the failures to expect.
 pub fn columns(
+    golden: Tiny,
     cases: &[Case],
     devices: &[DeviceSpec],
     dtypes: &[Dtype],
@@ -76,7 +78,7 @@ pub fn columns(
             let outcome = Outcome::Skipped(format!("{device} has no {dtype}"));
             return Column { device, dtype, outcomes: vec![outcome; cases.len()] };
         };
-        let outcomes = device.run(Run { cases, dtype, storage }).unwrap_or_else(|error| {
+        let outcomes = device.run(Run { golden, cases, dtype, storage }).unwrap_or_else(|error| {
             let reason = error.to_string();
             let outcome = if required.contains(&device) {
                 Outcome::Failed(format!("is required, but {reason}"))
@@ -104,6 +106,7 @@ fn family(device: DeviceSpec) -> String {
 }
 
 struct Run<'a> {
+    golden: Tiny,
     cases: &'a [Case],
     dtype: Dtype,
     storage: Storage,
@@ -113,7 +116,7 @@ impl DeviceWork for Run<'_> {
     type Output = Vec<Outcome>;
 
     fn run<B: NnBackend>(self, device: B::Device) -> Vec<Outcome> {
-        let bench = match guarded(|| Bench::<B>::open(device, self.storage)) {
+        let bench = match guarded(|| Bench::<B>::open(self.golden, device, self.storage)) {
             Ok(Ok(bench)) => bench,
             Ok(Err(error @ LoadError::Dtype { .. })) if self.dtype != Dtype::F32 => {
                 return vec![Outcome::Skipped(error.to_string()); self.cases.len()];

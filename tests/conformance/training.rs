@@ -5,11 +5,11 @@ use paligemma_train::{Loss, Row, Rows, suffix_loss};
 
 use super::bench::{log_probability, values};
 use super::{Bench, Measured};
-use crate::reference;
+use crate::reference::{self, Tiny};
 
 /// The rows of a case as a batch of examples, one picture each.
-pub(super) fn batch(case: &str) -> Rows {
-    let rows = reference::rows(case).into_iter().enumerate();
+pub(super) fn batch(golden: Tiny, case: &str) -> Rows {
+    let rows = golden.rows(case).into_iter().enumerate();
     let example = |(picture, row): (usize, reference::Row)| Row {
         pictures: vec![picture],
         prefix: row.prefix(),
@@ -21,13 +21,13 @@ pub(super) fn batch(case: &str) -> Rows {
 /// The reference takes the mean over all answer tokens of a batch; training takes the mean per
 /// example, then over the batch. Both are compared, from the same log-probabilities.
 pub(super) fn loss<B: NnBackend>(bench: &Bench<B>, case: &str) -> Vec<Measured> {
-    let tolerance = bench.tolerance();
-    let theirs = answers(case, &reference::floats(&format!("{case}.logits")));
-    let ours = answers(case, &bench.logits(case));
+    let (golden, tolerance) = (bench.golden, bench.tolerance());
+    let theirs = answers(golden, case, &golden.floats(&format!("{case}.logits")));
+    let ours = answers(golden, case, &bench.logits(case));
     let tokens = |answers: &[Vec<f32>]| answers.concat();
     let examples = |answers: &[Vec<f32>]| answers.iter().map(|row| mean(row)).collect::<Vec<_>>();
 
-    let batch = batch(case);
+    let batch = batch(golden, case);
     let features = bench.model.encode(bench.pixels(case));
     let loss = values(suffix_loss(
         &bench.model,
@@ -48,21 +48,21 @@ pub(super) fn loss<B: NnBackend>(bench: &Bench<B>, case: &str) -> Vec<Measured> 
         Measured::difference(
             "the reference's loss",
             &[-mean(&tokens(&ours))],
-            &reference::floats(&format!("{case}.loss")),
+            &golden.floats(&format!("{case}.loss")),
             tolerance,
         ),
         Measured::difference("training loss", &loss, &[-mean(&examples(&theirs))], tolerance),
     ];
     if case == "b" {
-        let theirs = reference::floats("b.suffix_logprobs");
+        let theirs = golden.floats("b.suffix_logprobs");
         measured.push(Measured::difference("suffix_logprobs", &tokens(&ours), &theirs, tolerance));
     }
     measured
 }
 
 /// Log-probabilities of every row's answer tokens under `logits`, `[R, L, V]`.
-fn answers(case: &str, logits: &[f32]) -> Vec<Vec<f32>> {
-    let rows = reference::rows(case);
+fn answers(golden: Tiny, case: &str, logits: &[f32]) -> Vec<Vec<f32>> {
+    let rows = golden.rows(case);
     let length = rows[0].tokens.len();
     let vocabulary = logits.len() / (rows.len() * length);
     let row = |(index, row): (usize, &reference::Row)| {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Gradients of the training loss for every parameter of the tiny model.
+"""Gradients of the training loss for every parameter of the tiny models.
 
 usage: make_gradients.py FOLDER
 
@@ -8,8 +8,8 @@ from the published names and nothing else, and differentiated automatically; its
 logits and loss must first agree with golden.safetensors. For the cases b (one example) and
 b_batch_right (two of different lengths: mean per example, then over the batch) it writes
 
-  tiny_pg1/gradients.safetensors  CASE.training_loss, and CASE.gradient.NAME for each NAME of the
-                                  published file
+  tiny_*/gradients.safetensors  CASE.training_loss, and CASE.gradient.NAME for each NAME of the
+                                published file
 
 What it prints of each value, its size and how far float32 is from float64, is what tolerances rest on.
 """
@@ -52,10 +52,15 @@ def gelu(x):
     return 0.5 * x * (1 + jnp.tanh(jnp.sqrt(2 / jnp.pi) * (x + 0.044715 * x**3)))
 
 
-def attention(q, k, v, attends):
+def softcap(x, cap):
+    return x if cap is None else cap * jnp.tanh(x / cap)
+
+
+def attention(q, k, v, attends, divisor=None, cap=None):
     """Heads last but one; keys and values may have fewer heads, each serving several queries."""
     k, v = (jnp.repeat(x, q.shape[2] // x.shape[2], axis=2) for x in (k, v))
-    scores = jnp.einsum("blhc,bshc->bhls", q, k) / np.sqrt(q.shape[-1])
+    scores = jnp.einsum("blhc,bshc->bhls", q, k) / np.sqrt(divisor or q.shape[-1])
+    scores = softcap(scores, cap)
     scores = jnp.where(attends[:, None], scores, -jnp.inf)
     out = jnp.einsum("bhls,bshc->blhc", jax.nn.softmax(scores, -1), v)
     return out.reshape(*out.shape[:2], -1)
@@ -110,21 +115,34 @@ def forward(weights, config, inputs):
     block = jnp.cumsum(inputs["token_type_ids"], 1)
     attends = (block[:, None, :] <= block[:, :, None]) & (inputs["attention_mask"][:, None, :] == 1)
     positions = jnp.broadcast_to(jnp.arange(x.shape[1]), ids.shape)
+    # In every second layer of Gemma 2 an answer token sees no further back than the window.
+    distance = positions[:, :, None] - positions[:, None, :]
+    answers = inputs["token_type_ids"][:, :, None] == 1
+    near = attends & ~(answers & (distance >= text.get("sliding_window", x.shape[1])))
+    second = text["model_type"] == "gemma2"
+
+    def norm(x, layer, name):
+        return rms_norm(x, weights[f"{layer}.{name}_layernorm.weight"])
+
     for number in range(text["num_hidden_layers"]):
         layer = f"{root}.layers.{number}"
         y = rms_norm(x, weights[f"{layer}.input_layernorm.weight"])
         q = heads(linear(y, weights, f"{layer}.self_attn.q_proj"), text["num_attention_heads"])
         k, v = (heads(linear(y, weights, f"{layer}.self_attn.{name}_proj"),
                       text["num_key_value_heads"]) for name in "kv")
-        y = attention(rotate(q, positions), rotate(k, positions), v, attends)
-        x = x + linear(y, weights, f"{layer}.self_attn.o_proj")
-        y = rms_norm(x, weights[f"{layer}.post_attention_layernorm.weight"])
+        y = attention(rotate(q, positions), rotate(k, positions), v,
+                      attends if number % 2 else near,
+                      text.get("query_pre_attn_scalar"), text.get("attn_logit_softcapping"))
+        y = linear(y, weights, f"{layer}.self_attn.o_proj")
+        x = x + (norm(y, layer, "post_attention") if second else y)
+        y = norm(x, layer, "pre_feedforward" if second else "post_attention")
         gate = gelu(linear(y, weights, f"{layer}.mlp.gate_proj"))
         y = gate * linear(y, weights, f"{layer}.mlp.up_proj")
-        x = x + linear(y, weights, f"{layer}.mlp.down_proj")
+        y = linear(y, weights, f"{layer}.mlp.down_proj")
+        x = x + (norm(y, layer, "post_feedforward") if second else y)
         seen[f"text_layer{number}"] = x
     x = seen["text_norm"] = rms_norm(x, weights[f"{root}.norm.weight"])
-    seen["logits"] = x @ table.T
+    seen["logits"] = softcap(x @ table.T, text.get("final_logit_softcapping"))
     return seen
 
 
@@ -178,4 +196,5 @@ def make(folder):
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    make(f"{sys.argv[1]}/tiny_pg1")
+    for kind in ("pg1", "pg2"):
+        make(f"{sys.argv[1]}/tiny_{kind}")

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Beam searches of the tiny model whose answers end early.
+"""Beam searches of the tiny models whose answers end early.
 
 usage: make_searches.py FOLDER
 
-FOLDER is the one that make_golden.py filled; its model never writes <eos> by itself. Here other
-tokens, which it does write, stand in for <eos>, so that beams end at different lengths and
+FOLDER is the one that make_golden.py filled; its models never write <eos> by themselves. Here
+other tokens, which they do write, stand in for <eos>, so that beams end at different lengths and
 the search may stop before its limit. It writes
 
-  tiny_pg1/searches.json  for each search its options, and all its answers with their scores
+  tiny_*/searches.json  for each search its options, and all its answers with their scores
 """
 
 import json
@@ -18,13 +18,15 @@ from safetensors.torch import load_file
 from transformers import PaliGemmaForConditionalGeneration
 
 # Tokens that stand in for <eos>, with beams and new tokens.
-SEARCHES = [(233, 2, 12), (233, 3, 12), (233, 4, 16), (298, 2, 12), (298, 3, 12), (38, 2, 12),
-            (38, 4, 16), (20, 3, 12), (7, 2, 12), (7, 3, 12), (137, 3, 7), (144, 2, 12)]
+SEARCHES = {
+    "pg1": [(233, 2, 12), (233, 3, 12), (233, 4, 16), (298, 2, 12), (298, 3, 12), (38, 2, 12),
+            (38, 4, 16), (20, 3, 12), (7, 2, 12), (7, 3, 12), (137, 3, 7), (144, 2, 12)],
+    "pg2": [(233, 2, 12), (308, 3, 12), (98, 2, 12), (98, 4, 16), (235, 3, 12), (109, 2, 12),
+            (52, 3, 12), (45, 2, 16), (317, 4, 12), (2, 3, 7)],
+}
 
 
-def main(folder):
-    torch.set_num_threads(1)
-    tiny = f"{folder}/tiny_pg1"
+def make(tiny, wanted):
     model = PaliGemmaForConditionalGeneration.from_pretrained(
         f"{tiny}/published", attn_implementation="eager", dtype=torch.float32).eval()
     golden = load_file(f"{tiny}/golden.safetensors")
@@ -32,7 +34,7 @@ def main(folder):
               for name in ("input_ids", "attention_mask", "token_type_ids", "pixel_values")}
     prompt = inputs["input_ids"].shape[1]
     searches = []
-    for eos, beams, tokens in SEARCHES:
+    for eos, beams, tokens in wanted:
         out = model.generate(
             **inputs, num_beams=beams, num_return_sequences=beams, max_new_tokens=tokens,
             do_sample=False, eos_token_id=eos, return_dict_in_generate=True, output_scores=True)
@@ -49,4 +51,9 @@ def main(folder):
         file.write("\n")
 
 
-main(sys.argv[1])
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    torch.set_num_threads(1)
+    for kind, wanted in SEARCHES.items():
+        make(f"{sys.argv[1]}/tiny_{kind}", wanted)

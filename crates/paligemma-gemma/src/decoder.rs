@@ -2,14 +2,16 @@
 
 use burn::module::Module;
 use burn::tensor::{DType, Int, Tensor};
-use paligemma_nn::{NnBackend, PrefixMask, Projection, Projections, RmsNorm, RotaryTable, Walk};
+use paligemma_nn::{
+    NnBackend, PrefixMask, Projection, Projections, RmsNorm, RotaryTable, Walk, softcap,
+};
 
 use crate::layer::Pass;
 use crate::{DecoderLayer, GemmaConfig, KvCache};
 
-/// A Gemma decoder with tied embeddings.
+/// A Gemma or Gemma 2 decoder with tied embeddings; which it is, its configuration says.
 ///
-/// Source: transformers 5.23.0 `modeling_gemma.py` and big_vision `models/ppp/gemma.py`.
+/// Source: transformers 5.23.0 `modeling_gemma.py` and `modeling_gemma2.py`, and big_vision `models/ppp/gemma.py`.
 #[derive(Module, Debug)]
 pub struct Gemma<B: NnBackend> {
     /// The embedding table, which is also the output head.
@@ -18,18 +20,26 @@ pub struct Gemma<B: NnBackend> {
     norm: RmsNorm<B>,
     head_dim: usize,
     rope_theta: f64,
+    #[module(skip)]
+    final_softcap: Option<f64>,
+    #[module(skip)]
+    window: Option<usize>,
 }
 
 impl<B: NnBackend> Gemma<B> {
     /// A decoder with lazy, random parameters: nothing is allocated until they are read.
     pub fn new(config: &GemmaConfig, device: &B::Device) -> Self {
-        let layers = (0..config.num_hidden_layers).map(|_| DecoderLayer::new(config, device));
+        // Gemma 2 begins with a layer that has the window, and every second has it.
+        let layer = |i: usize| DecoderLayer::new(config, i.is_multiple_of(2), device);
+        let layers = (0..config.num_hidden_layers).map(layer);
         Self {
             embed_tokens: Projection::new(config.hidden_size, config.vocab_size, device),
             layers: layers.collect(),
             norm: RmsNorm::new(config.hidden_size, config.rms_norm_eps, device),
             head_dim: config.head_dim,
             rope_theta: config.rope_theta,
+            final_softcap: config.final_logit_softcapping,
+            window: config.sliding_window,
         }
     }
 
@@ -73,9 +83,17 @@ impl<B: NnBackend> Gemma<B> {
     pub fn pass(&self, mask: &PrefixMask, start: usize, device: &B::Device) -> Pass<B> {
         let positions: Vec<Vec<usize>> =
             mask.positions().into_iter().map(|row| row[start..].to_vec()).collect();
+        let masked = mask.masked(start..mask.len(), None, device);
+        let masked_locally = match self.window {
+            Some(window) if window < mask.len() => {
+                mask.masked(start..mask.len(), Some(window), device)
+            }
+            _ => masked.clone(),
+        };
         Pass {
             rotary: RotaryTable::new(&positions, self.head_dim, self.rope_theta, device),
-            masked: mask.masked(start..mask.len(), device),
+            masked,
+            masked_locally,
             dropout: None,
         }
     }
@@ -126,13 +144,17 @@ impl<B: NnBackend> Gemma<B> {
         self.norm.forward(x)
     }
 
-    /// Logits of the tied head, in f32.
+    /// Logits of the tied head, in f32, soft-capped where the configuration says so.
     ///
     /// # Shapes
     /// - `hidden`: `[B, L, D]`
     /// - output: `[B, L, V]`
     pub fn logits(&self, hidden: Tensor<B, 3>) -> Tensor<B, 3> {
-        self.embed_tokens.forward(hidden).cast(DType::F32)
+        let logits = self.embed_tokens.forward(hidden).cast(DType::F32);
+        match self.final_softcap {
+            None => logits,
+            Some(cap) => softcap(logits, cap),
+        }
     }
 }
 

@@ -1,10 +1,11 @@
-//! One decoder layer: attention and gated feed-forward, each behind a root-mean-square norm.
+//! One decoder layer: attention and gated feed-forward, each behind a root-mean-square norm, and in
+//! Gemma 2 before one too.
 
 use burn::module::Module;
 use burn::tensor::{Bool, Tensor};
 use paligemma_nn::{
-    Dropout, NnBackend, Projection, Projections, RmsNorm, RotaryTable, Walk, attention, gated_gelu,
-    residual,
+    Dropout, NnBackend, Projection, Projections, RmsNorm, RotaryTable, Scoring, Walk, attention,
+    gated_gelu, residual,
 };
 
 use crate::{GemmaConfig, LayerCache};
@@ -14,6 +15,8 @@ use crate::{GemmaConfig, LayerCache};
 pub struct Pass<B: NnBackend> {
     pub(crate) rotary: RotaryTable<B>,
     pub(crate) masked: Option<Tensor<B, 3, Bool>>,
+    /// For layers with a sliding window.
+    pub(crate) masked_locally: Option<Tensor<B, 3, Bool>>,
     pub(crate) dropout: Option<Dropout>,
 }
 
@@ -41,6 +44,10 @@ pub struct Attention<B: NnBackend> {
     v_proj: Projection<B>,
     o_proj: Projection<B>,
     head_dim: usize,
+    #[module(skip)]
+    scoring: Scoring,
+    /// Whether it has the sliding window, if the decoder has one.
+    local: bool,
 }
 
 /// The gated feed-forward block.
@@ -51,30 +58,41 @@ pub struct Mlp<B: NnBackend> {
     down_proj: Projection<B>,
 }
 
-/// A pre-norm decoder layer.
+/// A decoder layer. Its norms are called as in the files, where `post_attention_layernorm` is what
+/// stands before Gemma's feed-forward block, but in Gemma 2 what stands after its attention.
 #[derive(Module, Debug)]
 pub struct DecoderLayer<B: NnBackend> {
     input_layernorm: RmsNorm<B>,
     self_attn: Attention<B>,
     post_attention_layernorm: RmsNorm<B>,
     mlp: Mlp<B>,
+    /// Gemma 2's alone.
+    pre_feedforward_layernorm: Option<RmsNorm<B>>,
+    /// Gemma 2's alone.
+    post_feedforward_layernorm: Option<RmsNorm<B>>,
 }
 
 impl<B: NnBackend> Attention<B> {
-    fn new(config: &GemmaConfig, device: &B::Device) -> Self {
+    fn new(config: &GemmaConfig, local: bool, device: &B::Device) -> Self {
         let (width, head_dim) = (config.hidden_size, config.head_dim);
         let queries = config.num_attention_heads * head_dim;
         let keys = config.num_key_value_heads * head_dim;
+        let divisor = config.query_pre_attn_scalar.unwrap_or(head_dim as f64).sqrt();
         Self {
             q_proj: Projection::new(width, queries, device),
             k_proj: Projection::new(width, keys, device),
             v_proj: Projection::new(width, keys, device),
             o_proj: Projection::new(queries, width, device),
             head_dim,
+            scoring: Scoring {
+                scale: divisor.recip() as f32,
+                softcap: config.attn_logit_softcapping.map(|cap| cap as f32),
+            },
+            local,
         }
     }
 
-    /// `o(softmax(rope(q) rope(k)^T / sqrt(C)) v)`, keys and values of earlier passes included.
+    /// `o(softmax(score(rope(q) rope(k)^T)) v)`, keys and values of earlier passes included.
     fn forward(
         &self,
         x: Tensor<B, 3>,
@@ -91,10 +109,9 @@ impl<B: NnBackend> Attention<B> {
             Some(cache) => cache.append(key, value),
             None => [key, value],
         };
-        let scale = (self.head_dim as f64).sqrt().recip();
+        let masked = if self.local { &pass.masked_locally } else { &pass.masked }.clone();
         let precision = self.q_proj.precision();
-        let mixed: Tensor<B, 4> =
-            attention(query, key, value, pass.masked.clone(), scale, precision);
+        let mixed: Tensor<B, 4> = attention(query, key, value, masked, self.scoring, precision);
         self.o_proj.forward(mixed.reshape([batch as i64, length as i64, -1]))
     }
 }
@@ -121,13 +138,16 @@ impl<B: NnBackend> Mlp<B> {
 }
 
 impl<B: NnBackend> DecoderLayer<B> {
-    pub(crate) fn new(config: &GemmaConfig, device: &B::Device) -> Self {
+    /// A layer that is `local` if it has the sliding window, where the configuration has one.
+    pub(crate) fn new(config: &GemmaConfig, local: bool, device: &B::Device) -> Self {
         let norm = || RmsNorm::new(config.hidden_size, config.rms_norm_eps, device);
         Self {
             input_layernorm: norm(),
-            self_attn: Attention::new(config, device),
+            self_attn: Attention::new(config, local, device),
             post_attention_layernorm: norm(),
             mlp: Mlp::new(config, device),
+            pre_feedforward_layernorm: config.post_norms.then(norm),
+            post_feedforward_layernorm: config.post_norms.then(norm),
         }
     }
 
@@ -142,10 +162,24 @@ impl<B: NnBackend> DecoderLayer<B> {
         pass: &Pass<B>,
         cache: Option<&mut LayerCache<B>>,
     ) -> Tensor<B, 3> {
+        let (after_attention, before_mlp) = match &self.pre_feedforward_layernorm {
+            None => (None, &self.post_attention_layernorm),
+            Some(before_mlp) => (Some(&self.post_attention_layernorm), before_mlp),
+        };
         let normed = self.input_layernorm.forward(x.clone());
-        let x = residual(x, pass.drop(0, self.self_attn.forward(normed, pass, cache)));
-        let normed = self.post_attention_layernorm.forward(x.clone());
-        residual(x, pass.drop(1, self.mlp.forward(normed)))
+        let mixed = post_norm(after_attention, self.self_attn.forward(normed, pass, cache));
+        let x = residual(x, pass.drop(0, mixed));
+        let mixed = self.mlp.forward(before_mlp.forward(x.clone()));
+        let mixed = post_norm(self.post_feedforward_layernorm.as_ref(), mixed);
+        residual(x, pass.drop(1, mixed))
+    }
+}
+
+/// What a block gives, normed where its layer has a norm after it.
+fn post_norm<B: NnBackend>(norm: Option<&RmsNorm<B>>, x: Tensor<B, 3>) -> Tensor<B, 3> {
+    match norm {
+        None => x,
+        Some(norm) => norm.forward(x),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The Gemma decoder of PaliGemma, generic over burn's backends.
+//! The Gemma and Gemma 2 decoders of PaliGemma, generic over burn's backends.
 //!
 //! It takes embeddings, not ids, so that picture features can stand among them. Field names are
 //! those of the published files, weights keep their published layout, and nothing here reads a

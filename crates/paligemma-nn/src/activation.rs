@@ -1,6 +1,7 @@
-//! The tanh form of GELU, alone and as a gate.
+//! The tanh form of GELU, alone and as a gate, and the soft cap.
 
 use burn::tensor::Tensor;
+use burn_backend::Backend;
 
 use crate::NnBackend;
 use crate::composed::{primitive, tensor};
@@ -36,4 +37,12 @@ pub fn gated_gelu<B: NnBackend, const D: usize>(
     let shape = gate.shape();
     let output = B::gated_gelu(primitive(rows(gate)), primitive(rows(up)));
     tensor::<B, 2>(output).reshape(shape)
+}
+
+/// `cap * tanh(x / cap)`: about `x` where that is small, and never as large as `cap`.
+///
+/// # Shapes
+/// - output: as `x`
+pub fn softcap<B: Backend, const D: usize>(x: Tensor<B, D>, cap: f64) -> Tensor<B, D> {
+    x.div_scalar(cap).tanh().mul_scalar(cap)
 }

@@ -3,6 +3,7 @@
 use burn::tensor::{Bool, Tensor};
 
 use crate::NnBackend;
+use crate::Scoring;
 use crate::composed::{primitive, tensor};
 
 /// Writes `values` into the slots of `buffer` from `start` on, in place where the buffer has no
@@ -32,7 +33,8 @@ pub enum Precision {
     Bf16,
 }
 
-/// `softmax(scale * q k^T) v` per head, scores and softmax in f32.
+/// `softmax(score(q k^T)) v` per head, scores and softmax in f32. What is masked is so after its
+/// score is made.
 ///
 /// Query head `h` reads key-value head `h * K / H`; keys and values are not repeated.
 /// `masked` is true where a query must not attend (see [`crate::PrefixMask`]). With
@@ -48,7 +50,7 @@ pub fn attention<B: NnBackend>(
     key: Tensor<B, 4>,
     value: Tensor<B, 4>,
     masked: Option<Tensor<B, 3, Bool>>,
-    scale: f64,
+    scoring: Scoring,
     precision: Precision,
 ) -> Tensor<B, 4> {
     tensor(B::grouped_attention(
@@ -56,7 +58,7 @@ pub fn attention<B: NnBackend>(
         primitive(key),
         primitive(value),
         masked.map(Tensor::into_primitive),
-        scale,
+        scoring,
         precision,
     ))
 }

@@ -12,7 +12,7 @@ use burn_backend::TensorMetadata;
 use paligemma_packed::{Activation, PackedLayout};
 
 use crate::composed::{cast, primitive, tensor};
-use crate::{NnBackend, Precision};
+use crate::{NnBackend, Precision, Scoring};
 
 /// Declares one operation: its state, and how the state and the output's gradient become the
 /// gradients of its parents.
@@ -53,7 +53,7 @@ macro_rules! record {
 }
 
 type Float<B> = FloatTensor<B>;
-type AttentionState<B> = (Float<B>, Float<B>, Float<B>, Option<BoolTensor<B>>, f64);
+type AttentionState<B> = (Float<B>, Float<B>, Float<B>, Option<BoolTensor<B>>, Scoring);
 
 operation!(RmsNorm, 2, (Float<B>, Float<B>, f64), |(x, weight, epsilon), grad| {
     B::rms_norm_backward(x, weight, epsilon, grad)
@@ -69,8 +69,8 @@ operation!(GatedGelu, 2, (Float<B>, Float<B>), |(gate, up), grad| {
 operation!(Rotate, 1, (Float<B>, Float<B>), |(cos, sin), grad| {
     [B::rotate(grad, cos, B::float_neg(sin))]
 });
-operation!(Attention, 3, AttentionState<B>, |(query, key, value, masked, scale), grad| {
-    let gradients = B::grouped_attention_backward(query, key, value, masked, scale, grad);
+operation!(Attention, 3, AttentionState<B>, |(query, key, value, masked, scoring), grad| {
+    let gradients = B::grouped_attention_backward(query, key, value, masked, scoring, grad);
     [gradients.query, gradients.key, gradients.value]
 });
 operation!(PackedLinear, 1, (IntTensor<B>, PackedLayout), |(packed, layout), grad| {
@@ -169,12 +169,12 @@ impl<B: NnBackend, C: CheckpointStrategy> NnBackend for Autodiff<B, C> {
         key: Float<Self>,
         value: Float<Self>,
         masked: Option<BoolTensor<Self>>,
-        scale: f64,
+        scoring: Scoring,
         precision: Precision,
     ) -> Float<Self> {
         let (q, k, v) = (query.primitive.clone(), key.primitive.clone(), value.primitive.clone());
-        let output = B::grouped_attention(q, k, v, masked.clone(), scale, precision);
-        let state = (query.primitive, key.primitive, value.primitive, masked, scale);
+        let output = B::grouped_attention(q, k, v, masked.clone(), scoring, precision);
+        let state = (query.primitive, key.primitive, value.primitive, masked, scoring);
         record!(Attention, [query, key, value], state, output)
     }
 

@@ -4,8 +4,8 @@ use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor};
 use burn_backend::Backend;
 use paligemma_packed::{Activation, PackedLayout};
 
-use crate::Precision;
 use crate::composed;
+use crate::{Precision, Scoring};
 
 /// Gradients of [`NnBackend::grouped_attention`] for queries, keys and values, in their shapes.
 #[derive(Debug)]
@@ -164,10 +164,10 @@ pub trait NnBackend: Backend {
         key: FloatTensor<Self>,
         value: FloatTensor<Self>,
         masked: Option<BoolTensor<Self>>,
-        scale: f64,
+        scoring: Scoring,
         _precision: Precision,
     ) -> FloatTensor<Self> {
-        composed::attention::attention::<Self>(query, key, value, masked, scale)
+        composed::attention::attention::<Self>(query, key, value, masked, scoring)
     }
 
     /// Gradients of [`NnBackend::grouped_attention`].
@@ -176,10 +176,10 @@ pub trait NnBackend: Backend {
         key: FloatTensor<Self>,
         value: FloatTensor<Self>,
         masked: Option<BoolTensor<Self>>,
-        scale: f64,
+        scoring: Scoring,
         grad: FloatTensor<Self>,
     ) -> AttentionGradients<Self> {
-        composed::attention::attention_backward::<Self>(query, key, value, masked, scale, grad)
+        composed::attention::attention_backward::<Self>(query, key, value, masked, scoring, grad)
     }
 
     /// The sum of the residual stream and what a block adds to it.

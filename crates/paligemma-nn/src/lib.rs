@@ -36,7 +36,7 @@ mod projections;
 mod residual;
 mod rope;
 
-pub use activation::{gated_gelu, gelu};
+pub use activation::{gated_gelu, gelu, softcap};
 pub use adamw::adamw;
 pub use adapter::Adapter;
 pub use attention::{Precision, attention, write_slots};
@@ -44,7 +44,7 @@ pub use backend::{AdamWStep, AttentionGradients, NnBackend};
 pub use dropout::Dropout;
 pub use mask::{PrefixMask, TokenKind};
 pub use norm::{LayerNorm, RmsNorm};
-pub use paligemma_packed::{Isa, PackedFormat, PackedLayout, keep_freed_memory};
+pub use paligemma_packed::{Isa, PackedFormat, PackedLayout, Scoring, keep_freed_memory};
 pub use projection::{PackedWeight, Projection, Weight};
 pub use projections::{Projections, Walk};
 pub use residual::residual;

@@ -18,6 +18,10 @@
 //! let padded = PrefixMask::new(vec![vec![Pad, Prefix, Suffix]]);
 //! assert_eq!(padded.attend(2..3), [0, 1, 1].map(|a| a == 1));
 //! assert_eq!(padded.positions(), [vec![0, 0, 1]]);
+//! // In a window of two an answer token sees itself and the token before; the prefix stays whole.
+//! let answer = PrefixMask::new(vec![vec![Prefix, Prefix, Prefix, Suffix, Suffix]]);
+//! assert_eq!(answer.attend_within(0..1, Some(2)), [1, 1, 1, 0, 0].map(|a| a == 1));
+//! assert_eq!(answer.attend_within(3..5, Some(2)), [0, 0, 1, 1, 0, 0, 0, 0, 1, 1].map(|a| a == 1));
 //! ```
 
 use std::ops::Range;
@@ -118,32 +122,49 @@ impl PrefixMask {
 
     /// Whether each of the `queries` may attend to each slot, `[B, L, S]` flattened.
     pub fn attend(&self, queries: Range<usize>) -> Vec<bool> {
+        self.attend_within(queries, None)
+    }
+
+    /// [`PrefixMask::attend`] within a sliding window: an answer token sees the `window` tokens
+    /// that end with itself, whatever they are; the prefix sees all of the prefix
+    /// (transformers 5.23.0 `modeling_paligemma.py` and `create_sliding_window_causal_mask`).
+    pub fn attend_within(&self, queries: Range<usize>, window: Option<usize>) -> Vec<bool> {
         let mut all = Vec::with_capacity(self.rows.len() * queries.len() * self.len());
-        for row in &self.rows {
+        // Positions, not slots: padding between two tokens does not set them apart.
+        let positions = window.map(|window| (window, self.positions()));
+        for (i, row) in self.rows.iter().enumerate() {
             for query in queries.clone() {
                 let asks = row[query];
+                let near = |slot: usize| match &positions {
+                    Some((window, positions)) if asks == TokenKind::Suffix => {
+                        positions[i][slot] + window > positions[i][query]
+                    }
+                    _ => true,
+                };
                 all.extend(row.iter().enumerate().map(|(slot, kind)| match kind {
                     TokenKind::Pad => false,
-                    TokenKind::Prefix => true,
-                    TokenKind::Suffix => asks == TokenKind::Suffix && slot <= query,
+                    TokenKind::Prefix => near(slot),
+                    TokenKind::Suffix => asks == TokenKind::Suffix && slot <= query && near(slot),
                 }));
             }
         }
         all
     }
 
-    /// The mask of the `queries` for [`crate::attention`]: true where a slot is out of bounds;
-    /// `None` where every query sees every slot.
+    /// The mask of the `queries` for [`crate::attention`], within a window if there is one: true
+    /// where a slot is out of bounds; `None` where every query sees every slot.
     ///
     /// # Shapes
     /// - output: `[B, L, S]`
     pub fn masked<B: NnBackend>(
         &self,
         queries: Range<usize>,
+        window: Option<usize>,
         device: &B::Device,
     ) -> Option<Tensor<B, 3, Bool>> {
         let shape = [self.rows.len(), queries.len(), self.len()];
-        let masked: Vec<bool> = self.attend(queries).into_iter().map(|attends| !attends).collect();
+        let attend = self.attend_within(queries, window).into_iter();
+        let masked: Vec<bool> = attend.map(|attends| !attends).collect();
         masked.contains(&true).then(|| Tensor::from_data(TensorData::new(masked, shape), device))
     }
 }

@@ -55,7 +55,12 @@ impl Int8Rows {
     }
 
     pub(crate) fn row(&self, row: usize) -> &[i8] {
-        &self.values[row * self.depth..][..self.depth]
+        self.rows(row, 1)
+    }
+
+    /// `count` rows from `first` on, one after the other.
+    pub(crate) fn rows(&self, first: usize, count: usize) -> &[i8] {
+        &self.values[first * self.depth..][..count * self.depth]
     }
 
     pub(crate) fn group_sums(&self, row: usize) -> &[i32] {

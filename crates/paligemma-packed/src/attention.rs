@@ -2,6 +2,7 @@
 
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::attention as tiles;
+use crate::math::tanh;
 use crate::product::FEW;
 #[cfg(target_arch = "x86_64")]
 use crate::{Isa, kernels::attention::Tiles};
@@ -15,6 +16,40 @@ pub struct Rows<'a> {
     pub stride: usize,
     /// How many rows.
     pub count: usize,
+}
+
+/// How products of queries and keys become scores.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scoring {
+    /// What a product is multiplied by.
+    pub scale: f32,
+    /// The size that a scaled product `x` cannot reach: it becomes `c tanh(x / c)`.
+    pub softcap: Option<f32>,
+}
+
+impl Scoring {
+    /// Scores that are scaled products.
+    pub const fn scaled(scale: f32) -> Self {
+        Self { scale, softcap: None }
+    }
+
+    /// Products to scores, in place.
+    #[inline(always)]
+    pub fn apply(self, products: &mut [f32]) {
+        match self.softcap {
+            None => {
+                for product in products {
+                    *product *= self.scale;
+                }
+            }
+            Some(cap) => {
+                let scale = self.scale / cap;
+                for product in products {
+                    *product = cap * tanh(*product * scale);
+                }
+            }
+        }
+    }
 }
 
 /// Keys and values of one head as matrix tiles, in bfloat16; sums and softmax are f32.
@@ -39,7 +74,7 @@ impl TileKeys {
         None
     }
 
-    /// `softmax(scale * q k^T) v`; `write` gets every query's index and its channels.
+    /// `softmax(score(q k^T)) v`; `write` gets every query's index and its channels.
     ///
     /// # Shapes
     /// - `query`: `[L, width]`
@@ -51,12 +86,12 @@ impl TileKeys {
         &self,
         query: Rows<'_>,
         masked: Option<&[u8]>,
-        scale: f32,
+        scoring: Scoring,
         write: impl FnMut(usize, &[f32]),
     ) {
         #[cfg(target_arch = "x86_64")]
-        tiles::attend(&self.tiles, query, masked, scale, write);
+        tiles::attend(&self.tiles, query, masked, scoring, write);
         #[cfg(not(target_arch = "x86_64"))]
-        let _ = (query, masked, scale, write);
+        let _ = (query, masked, scoring, write);
     }
 }

@@ -39,7 +39,7 @@ mod product;
 #[cfg(test)]
 mod tests;
 
-pub use attention::{Rows, TileKeys};
+pub use attention::{Rows, Scoring, TileKeys};
 pub use buffer::PackedBuffer;
 pub use isa::{ISA_VARIABLE, Isa};
 pub use layout::{MOST_INPUTS, PackedFormat, PackedLayout};

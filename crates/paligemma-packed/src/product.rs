@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::activations::{FloatRows, Int8Rows};
 use crate::isa::Isa;
-use crate::kernels::{self, few};
+use crate::kernels::{self, FewTiles, few};
 use crate::layout::{LANES, MOST_INPUTS, PackedFormat, PackedLayout};
 use crate::math::{tanh_gelu, vectorised};
 use crate::pack::int8_scales;
@@ -14,6 +14,8 @@ use crate::pack::int8_scales;
 /// Rows that a vector kernel takes at once. Up to here tiles are no quicker, and vectors keep
 /// activations more exactly, except for 8 bits, where both give the same sums.
 pub(crate) const FEW: usize = 8;
+/// Rows from which tiles are quicker in 8 bits: with fewer, vectors wait for memory as well.
+const FEWEST_TILED: usize = 4;
 /// Products of a piece of work that is worth another thread.
 const PIECE: usize = 1 << 18;
 
@@ -196,14 +198,24 @@ impl Product<'_> {
 
     /// Runs `work` for every panel, on as many threads as the work is worth.
     fn each_panel(&self, work: impl Fn(usize) + Send + Sync) {
+        self.each_panel_with(|| (), |(), panel| work(panel));
+    }
+
+    /// The same with what each piece of the work begins with.
+    fn each_panel_with<T>(
+        &self,
+        begin: impl Fn() -> T + Send + Sync,
+        work: impl Fn(&mut T, usize) + Send + Sync,
+    ) {
         let panels = self.layout.panels();
         let worth = PIECE.div_ceil(self.rows * self.layout.depth() * LANES);
         let even = panels / (4 * rayon::current_num_threads());
         let least = worth.max(even).max(1);
         if panels <= least {
-            (0..panels).for_each(work);
+            let mut own = begin();
+            (0..panels).for_each(|panel| work(&mut own, panel));
         } else {
-            (0..panels).into_par_iter().with_min_len(least).for_each(work);
+            (0..panels).into_par_iter().with_min_len(least).for_each_init(begin, work);
         }
     }
 
@@ -217,22 +229,27 @@ impl Product<'_> {
                     self.each_chunk(|first, count| {
                         let rows = |row| x.row(first + row);
                         let values = few::bf16(isa, count, rows, self.panel(panel));
-                        for (row, values) in values.into_iter().take(count).enumerate() {
-                            self.write(first + row, panel, values);
+                        for (row, values) in values.iter().take(count).enumerate() {
+                            self.write(first + row, panel, *values);
                         }
                     });
                 });
             }
             PackedFormat::Int8 => {
                 let x = Int8Rows::new(x, inputs);
-                self.each_panel(|panel| {
+                let tiled = isa == Isa::Amx && (FEWEST_TILED..=FEW).contains(&self.rows);
+                let tiles = || tiled.then(|| FewTiles::new(self.rows));
+                self.each_panel_with(tiles, |tiles, panel| {
                     self.each_chunk(|first, count| {
                         let rows = |row| (x.row(first + row), x.sums[first + row]);
                         let weights = &self.panel(panel)[..self.layout.depth() * LANES];
-                        let sums = few::int8(isa, count, rows, weights);
+                        let sums = match tiles {
+                            Some(tiles) => tiles.sums(x.rows(first, count), weights),
+                            None => few::int8(isa, count, rows, weights),
+                        };
                         // Read after the weights before them, which fetch them on their way.
                         let scales = int8_scales(self.panel(panel));
-                        for (row, sums) in sums.into_iter().take(count).enumerate() {
+                        for (row, sums) in sums.iter().take(count).enumerate() {
                             let unit = x.scales[first + row];
                             let values =
                                 std::array::from_fn(|i| sums[i] as f32 * (unit * scales[i]));
@@ -247,7 +264,7 @@ impl Product<'_> {
                     self.each_chunk(|first, count| {
                         let rows = |row| (x.row(first + row), x.group_sums(first + row));
                         let values = few::int4(isa, count, rows, self.panel(panel));
-                        for (row, values) in values.into_iter().take(count).enumerate() {
+                        for (row, values) in values.iter().take(count).enumerate() {
                             let unit = x.scales[first + row];
                             self.write(first + row, panel, values.map(|value| value * unit));
                         }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use crate::math::gelu_gate;
-use crate::{Activation, Isa, PackError, PackedFormat, PackedLayout, Rows, TileKeys};
+use crate::{Activation, Isa, PackError, PackedFormat, PackedLayout, Rows, Scoring, TileKeys};
 
 const FORMATS: [PackedFormat; 3] = [PackedFormat::Bf16, PackedFormat::Int8, PackedFormat::Int4];
 
@@ -311,14 +311,23 @@ fn an_activation_is_that_of_the_plain_results() {
 }
 
 /// Attention in f64, of a row to all keys.
-fn attend(query: &[f32], [key, value]: [&[f32]; 2], masked: Option<&[u8]>, scale: f32) -> Vec<f64> {
+fn attend(
+    query: &[f32],
+    [key, value]: [&[f32]; 2],
+    masked: Option<&[u8]>,
+    scoring: Scoring,
+) -> Vec<f64> {
     let width = query.len();
     let dot = |key: &[f32]| -> f64 {
         query.iter().zip(key).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
     };
     let score = |(i, key): (usize, &[f32])| match masked {
         Some(masked) if masked[i] != 0 => f64::from(f32::MIN / 2.0),
-        _ => dot(key) * f64::from(scale),
+        _ => {
+            let score = dot(key) * f64::from(scoring.scale);
+            let bent = |cap| f64::from(cap) * (score / f64::from(cap)).tanh();
+            scoring.softcap.map_or(score, bent)
+        }
     };
     let scores: Vec<f64> = key.chunks_exact(width).enumerate().map(score).collect();
     let highest = scores.iter().copied().fold(f64::MIN, f64::max);
@@ -348,12 +357,14 @@ fn attention_on_tiles_is_that_of_sums_in_f64() {
             assert!(Isa::best() < Isa::Amx, "a machine with tiles uses them");
             return;
         };
-        for masked in [None, Some(masks.as_slice())] {
+        let scorings = [None, Some(0.5)].map(|softcap| Scoring { scale: 0.25, softcap });
+        let masks = [None, Some(masks.as_slice())];
+        for (masked, scoring) in masks.into_iter().flat_map(|m| scorings.map(|s| (m, s))) {
             let mut seen = 0;
-            keys.attend(rows(&query, *queries), masked, 0.25, |row, out| {
+            keys.attend(rows(&query, *queries), masked, scoring, |row, out| {
                 let query = &query[row * width..][..*width];
                 let masked = masked.map(|masked| &masked[row * count..][..*count]);
-                let expected = attend(query, [&key, &value], masked, 0.25);
+                let expected = attend(query, [&key, &value], masked, scoring);
                 for (out, expected) in out.iter().zip(&expected) {
                     // Values below 1, weights and values rounded to eight bits: half a unit each.
                     let error = (f64::from(*out) - expected).abs();

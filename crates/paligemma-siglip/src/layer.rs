@@ -2,7 +2,9 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use paligemma_nn::{LayerNorm, NnBackend, Projection, Projections, Walk, attention, residual};
+use paligemma_nn::{
+    LayerNorm, NnBackend, Projection, Projections, Scoring, Walk, attention, residual,
+};
 
 use crate::SiglipConfig;
 
@@ -56,8 +58,8 @@ impl<B: NnBackend> Attention<B> {
         let query = split(self.q_proj.forward(x.clone()));
         let key = split(self.k_proj.forward(x.clone()));
         let value = split(self.v_proj.forward(x));
-        let scale = (head_dim as f64).sqrt().recip();
-        let mixed = attention(query, key, value, None, scale, self.q_proj.precision());
+        let scoring = Scoring::scaled((head_dim as f32).sqrt().recip());
+        let mixed = attention(query, key, value, None, scoring, self.q_proj.precision());
         self.out_proj.forward(mixed.reshape([batch, patches, width]))
     }
 }

@@ -3,6 +3,7 @@
 
 use paligemma::{DeviceSpec, Dtype};
 use paligemma_tests::conformance::{Case, Count, GAPS, Outcome, TOLERANCES, columns, table};
+use paligemma_tests::reference::Tiny;
 
 #[test]
 fn every_cpu_device_conforms() {
@@ -12,29 +13,35 @@ fn every_cpu_device_conforms() {
     });
     let devices: Vec<DeviceSpec> = here.map(|known| known.device).collect();
     assert!(!devices.is_empty(), "a build without a backend tests nothing");
-    let cases = Case::all();
-    let columns = columns(&cases, &devices, &[Dtype::F32], &devices, GAPS);
-    let count = Count::of(&columns);
-    assert_eq!(count.failed, 0, "{count}\n{}", table(&cases, &columns));
-    let mut outcomes = columns.iter().flat_map(|column| &column.outcomes);
-    assert!(!outcomes.any(|outcome| matches!(outcome, Outcome::Skipped(_))), "f32 skips nothing");
+    for golden in Tiny::ALL {
+        let cases = Case::all(golden);
+        let columns = columns(golden, &cases, &devices, &[Dtype::F32], &devices, GAPS);
+        let count = Count::of(&columns);
+        assert_eq!(count.failed, 0, "{golden}: {count}\n{}", table(&cases, &columns));
+        let mut outcomes = columns.iter().flat_map(|column| &column.outcomes);
+        let skipped = outcomes.any(|outcome| matches!(outcome, Outcome::Skipped(_)));
+        assert!(!skipped, "f32 skips nothing");
+    }
 }
 
 #[test]
 fn packed_weights_conform() {
     let flex = DeviceSpec::Flex;
-    if flex.resolve().is_ok() {
-        let (cases, dtypes) = (Case::all(), [Dtype::Bf16, Dtype::Int8, Dtype::Int4]);
-        let columns = columns(&cases, &[flex], &dtypes, &[flex], GAPS);
+    if flex.resolve().is_err() {
+        return;
+    }
+    for golden in Tiny::ALL {
+        let (cases, dtypes) = (Case::all(golden), [Dtype::Bf16, Dtype::Int8, Dtype::Int4]);
+        let columns = columns(golden, &cases, &[flex], &dtypes, &[flex], GAPS);
         let count = Count::of(&columns);
-        assert_eq!(count.failed, 0, "{count}\n{}", table(&cases, &columns));
+        assert_eq!(count.failed, 0, "{golden}: {count}\n{}", table(&cases, &columns));
         assert!(columns.iter().all(|column| column.outcomes.iter().any(Outcome::passes)));
     }
 }
 
 #[test]
 fn names_of_cases_are_unique_and_every_tolerance_has_a_reason() {
-    let mut names: Vec<String> = Case::all().iter().map(ToString::to_string).collect();
+    let mut names: Vec<String> = Case::all(Tiny::Gemma).iter().map(ToString::to_string).collect();
     let count = names.len();
     names.sort();
     names.dedup();
@@ -44,7 +51,7 @@ fn names_of_cases_are_unique_and_every_tolerance_has_a_reason() {
 
 #[test]
 fn every_gap_is_a_case() {
-    let names: Vec<String> = Case::all().iter().map(ToString::to_string).collect();
+    let names: Vec<String> = Case::all(Tiny::Gemma).iter().map(ToString::to_string).collect();
     for gap in GAPS {
         assert!(names.iter().any(|name| name == gap.case), "{} is no case", gap.case);
     }

@@ -4,6 +4,7 @@ use paligemma::{DeviceSpec, Dtype};
 use paligemma_tests::conformance::{
     Case, Column, Count, Gap, Measured, Outcome, columns, guarded, table,
 };
+use paligemma_tests::reference::Tiny;
 
 #[test]
 fn what_is_not_finite_never_passes() {
@@ -69,7 +70,10 @@ fn a_device_that_is_not_there_is_skipped_unless_it_is_required() {
     let device = DeviceSpec::Cuda(4096);
     let run = |required: &[DeviceSpec]| {
         let dtypes = [Dtype::F32];
-        columns(&[Case::Layout], &[device], &dtypes, required, &[]).remove(0).outcomes.remove(0)
+        columns(Tiny::Gemma, &[Case::Layout], &[device], &dtypes, required, &[])
+            .remove(0)
+            .outcomes
+            .remove(0)
     };
     assert!(matches!(run(&[]), Outcome::Skipped(_)));
     assert!(matches!(run(&[device]), Outcome::Failed(_)));

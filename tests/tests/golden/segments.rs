@@ -31,8 +31,8 @@ fn answer(model: &PaliGemma, text: &str) -> Answer {
 
 /// The codes of a golden mask as tokens, and its values.
 fn golden(row: usize) -> (String, Vec<f32>) {
-    let codes = reference::integers("masks.any_codes");
-    let values = reference::floats("masks.any_decoded");
+    let codes = reference::MASKS.integers("masks.any_codes");
+    let values = reference::MASKS.floats("masks.any_decoded");
     let codes = codes[16 * row..][..16].iter().map(|code| format!("<seg{code:03}>"));
     (codes.collect(), values[64 * 64 * row..][..64 * 64].to_vec())
 }

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use paligemma_gemma::GemmaConfig;
 use paligemma_siglip::SiglipConfig;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use super::{ConfigError, PaliGemmaConfig};
@@ -20,6 +20,14 @@ pub(super) const PAD: u32 = 0;
 pub(super) const EOS: u32 = 1;
 pub(super) const BOS: u32 = 2;
 const IMAGE_SIZE: usize = 224;
+// Gemma 2's, of configuration_gemma2.py.
+const QUERY_SCALAR: f64 = 256.0;
+const ATTENTION_SOFTCAP: f64 = 50.0;
+const FINAL_SOFTCAP: f64 = 30.0;
+const WINDOW: usize = 4096;
+/// The text model of PaliGemma and that of PaliGemma 2.
+const GEMMA: &str = "gemma";
+const GEMMA_2: &str = "gemma2";
 const ACTIVATION: &str = "gelu_pytorch_tanh";
 
 /// The fields that say which model this is: read first, so that another model's file is called
@@ -51,6 +59,7 @@ struct File {
 
 #[derive(Deserialize)]
 struct TextSection {
+    model_type: Option<String>,
     vocab_size: usize,
     hidden_size: usize,
     intermediate_size: usize,
@@ -67,6 +76,21 @@ struct TextSection {
     hidden_activation: Option<String>,
     attention_bias: Option<bool>,
     tie_word_embeddings: Option<bool>,
+    query_pre_attn_scalar: Option<f64>,
+    #[serde(default, deserialize_with = "present")]
+    attn_logit_softcapping: Option<Option<f64>>,
+    #[serde(default, deserialize_with = "present")]
+    final_logit_softcapping: Option<Option<f64>>,
+    #[serde(default, deserialize_with = "present")]
+    sliding_window: Option<Option<usize>>,
+    layer_types: Option<Vec<String>>,
+}
+
+/// What is there, `null` included: it switches off what is on where the field is left out.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    field: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(field).map(Some)
 }
 
 #[derive(Deserialize)]
@@ -125,21 +149,7 @@ pub(super) fn write(config: &PaliGemmaConfig) -> String {
         "image_token_index": config.image_token_index,
         "hidden_size": text.hidden_size,
         "projection_dim": config.projection_dim,
-        "text_config": {
-            "model_type": "gemma",
-            "vocab_size": text.vocab_size,
-            "hidden_size": text.hidden_size,
-            "intermediate_size": text.intermediate_size,
-            "num_hidden_layers": text.num_hidden_layers,
-            "num_attention_heads": text.num_attention_heads,
-            "num_key_value_heads": text.num_key_value_heads,
-            "num_image_tokens": vision.num_patches(),
-            "head_dim": text.head_dim,
-            "max_position_embeddings": text.max_position_embeddings,
-            "rms_norm_eps": text.rms_norm_eps,
-            "rope_theta": text.rope_theta,
-            "hidden_activation": ACTIVATION,
-        },
+        "text_config": text_section(text, vision.num_patches()),
         "vision_config": {
             "model_type": "siglip_vision_model",
             "hidden_size": vision.hidden_size,
@@ -159,6 +169,32 @@ pub(super) fn write(config: &PaliGemmaConfig) -> String {
     format!("{file:#}\n")
 }
 
+fn text_section(text: &GemmaConfig, image_tokens: usize) -> Value {
+    let mut section = json!({
+        "model_type": if text.post_norms { GEMMA_2 } else { GEMMA },
+        "vocab_size": text.vocab_size,
+        "hidden_size": text.hidden_size,
+        "intermediate_size": text.intermediate_size,
+        "num_hidden_layers": text.num_hidden_layers,
+        "num_attention_heads": text.num_attention_heads,
+        "num_key_value_heads": text.num_key_value_heads,
+        "num_image_tokens": image_tokens,
+        "head_dim": text.head_dim,
+        "max_position_embeddings": text.max_position_embeddings,
+        "rms_norm_eps": text.rms_norm_eps,
+        "rope_theta": text.rope_theta,
+        "hidden_activation": ACTIVATION,
+    });
+    if text.post_norms {
+        let divisor = text.query_pre_attn_scalar.unwrap_or(text.head_dim as f64);
+        section["query_pre_attn_scalar"] = json!(divisor);
+        section["attn_logit_softcapping"] = json!(text.attn_logit_softcapping);
+        section["final_logit_softcapping"] = json!(text.final_logit_softcapping);
+        section["sliding_window"] = json!(text.sliding_window);
+    }
+    section
+}
+
 fn check_kind(kind: Kind) -> Result<(), ConfigError> {
     let is = |field, found: Option<String>, expected: &'static str| match found {
         Some(found) if found != expected => Err(ConfigError::ModelType { field, found, expected }),
@@ -166,10 +202,9 @@ fn check_kind(kind: Kind) -> Result<(), ConfigError> {
     };
     is("model_type", Some(kind.model_type.unwrap_or_default()), "paligemma")?;
     let text = kind.text_config.and_then(|section| section.model_type);
-    if text.as_deref() == Some("gemma2") {
-        return Err(ConfigError::PaliGemma2);
+    if text.as_deref() != Some(GEMMA_2) {
+        is("text_config.model_type", text, GEMMA)?;
     }
-    is("text_config.model_type", text, "gemma")?;
     let vision = kind.vision_config.and_then(|section| section.model_type);
     is("vision_config.model_type", vision, "siglip_vision_model")?;
     match kind.quantization_config {
@@ -201,6 +236,7 @@ fn check_computed(file: &File) -> Result<(), ConfigError> {
     if let Some(scaling) = &file.text_config.rope_scaling {
         return Err(value("text_config.rope_scaling", scaling, "null".to_owned()));
     }
+    check_layer_types(&file.text_config)?;
     let flags = [
         ("tie_word_embeddings", file.tie_word_embeddings, true),
         ("text_config.tie_word_embeddings", file.text_config.tie_word_embeddings, true),
@@ -215,6 +251,22 @@ fn check_computed(file: &File) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// Where the window is listed layer by layer, it is in every second, from the first on.
+fn check_layer_types(text: &TextSection) -> Result<(), ConfigError> {
+    let (Some(types), Some(GEMMA_2)) = (&text.layer_types, text.model_type.as_deref()) else {
+        return Ok(());
+    };
+    let expected = ["sliding_attention", "full_attention"];
+    let differs = |(i, found): &(usize, &String)| found.as_str() != expected[i % 2];
+    match types.iter().enumerate().find(differs) {
+        None => Ok(()),
+        Some((i, found)) => {
+            let expected = format!("`{}` in layer {i}", expected[i % 2]);
+            Err(value("text_config.layer_types", &format!("`{found}`"), expected))
+        }
+    }
+}
+
 fn check_activation(field: &'static str, found: Option<&String>) -> Result<(), ConfigError> {
     match found {
         Some(found) if found != ACTIVATION => {
@@ -226,6 +278,12 @@ fn check_activation(field: &'static str, found: Option<&String>) -> Result<(), C
 
 fn text_config(text: TextSection) -> GemmaConfig {
     let rope_theta = text.rope_parameters.and_then(|rope| rope.rope_theta).or(text.rope_theta);
+    // What Gemma has not, its files may say all the same; the reference does not read it either.
+    let second = text.model_type.as_deref() == Some(GEMMA_2);
+    let query_scalar = second.then(|| text.query_pre_attn_scalar.unwrap_or(QUERY_SCALAR));
+    let softcap = |found: Option<Option<f64>>, default| {
+        if second { found.unwrap_or(Some(default)) } else { None }
+    };
     GemmaConfig {
         vocab_size: text.vocab_size,
         hidden_size: text.hidden_size,
@@ -237,6 +295,11 @@ fn text_config(text: TextSection) -> GemmaConfig {
         max_position_embeddings: text.max_position_embeddings.unwrap_or(MAX_POSITIONS),
         rms_norm_eps: text.rms_norm_eps.unwrap_or(NORM_EPS),
         rope_theta: rope_theta.unwrap_or(ROPE_THETA),
+        query_pre_attn_scalar: query_scalar,
+        post_norms: second,
+        attn_logit_softcapping: softcap(text.attn_logit_softcapping, ATTENTION_SOFTCAP),
+        final_logit_softcapping: softcap(text.final_logit_softcapping, FINAL_SOFTCAP),
+        sliding_window: if second { text.sliding_window.unwrap_or(Some(WINDOW)) } else { None },
     }
 }
 

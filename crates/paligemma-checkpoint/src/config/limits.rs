@@ -82,12 +82,24 @@ fn check_relations(config: &PaliGemmaConfig) -> Result<(), ConfigError> {
 }
 
 fn check_constants(config: &PaliGemmaConfig) -> Result<(), ConfigError> {
+    if let Some(window) = config.text.sliding_window {
+        let expected = || format!("between 1 and {MAX_VOCABULARY}, or null for none");
+        let sound = (1..=MAX_VOCABULARY).contains(&window);
+        require(sound, "text_config.sliding_window", &window, expected)?;
+    }
+    let optional = [
+        ("text_config.query_pre_attn_scalar", config.text.query_pre_attn_scalar),
+        ("text_config.attn_logit_softcapping", config.text.attn_logit_softcapping),
+        ("text_config.final_logit_softcapping", config.text.final_logit_softcapping),
+    ];
+    let given = |(field, found): (_, Option<f64>)| found.map(|found| (field, found));
+    let optional = optional.into_iter().filter_map(given);
     let constants = [
         ("text_config.rms_norm_eps", config.text.rms_norm_eps),
         ("text_config.rope_theta", config.text.rope_theta),
         ("vision_config.layer_norm_eps", config.vision.layer_norm_eps),
     ];
-    for (field, found) in constants {
+    for (field, found) in constants.into_iter().chain(optional) {
         let sound = found.is_finite() && found > 0.0;
         require(sound, field, &found, || "finite and above 0".to_owned())?;
     }

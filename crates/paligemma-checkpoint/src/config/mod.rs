@@ -44,9 +44,6 @@ pub enum ConfigError {
         /// The only value that is supported.
         expected: &'static str,
     },
-    /// A PaliGemma 2 checkpoint.
-    #[error("PaliGemma 2 (text model `gemma2`) is not supported by this version")]
-    PaliGemma2,
     /// A quantised checkpoint.
     #[error("the weights are quantised ({method}); use the original f32, f16 or bf16 checkpoint")]
     Quantized {
@@ -65,7 +62,10 @@ pub enum ConfigError {
     },
 }
 
-/// The sizes and constants of a PaliGemma model.
+/// Rows of the published embedding tables: 257152 tokens, `<image>`, and what pads them.
+const PUBLISHED_VOCABULARY: usize = 257_216;
+
+/// The sizes and constants of a PaliGemma model, of either generation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PaliGemmaConfig {
     /// The decoder.
@@ -133,10 +133,21 @@ impl PaliGemmaConfig {
     /// The configuration of the published 3B checkpoints at an `image_size` of 224, 448 or 896
     /// pixels.
     pub fn published_3b(image_size: usize) -> Self {
+        Self::published(GemmaConfig::gemma_2b(PUBLISHED_VOCABULARY), image_size)
+    }
+
+    /// The configurations of the published PaliGemma 2 checkpoints (3B, 10B and 28B) at an
+    /// `image_size` of 224, 448 or 896 pixels.
+    pub fn published_2(image_size: usize) -> [Self; 3] {
+        [GemmaConfig::gemma2_2b, GemmaConfig::gemma2_9b, GemmaConfig::gemma2_27b]
+            .map(|text| Self::published(text(PUBLISHED_VOCABULARY), image_size))
+    }
+
+    fn published(text: GemmaConfig, image_size: usize) -> Self {
         Self {
-            text: GemmaConfig::gemma_2b(257_216),
+            projection_dim: text.hidden_size,
+            text,
             vision: SiglipConfig::so400m(image_size),
-            projection_dim: 2048,
             image_token_index: 257_152,
             bos_token_id: file::BOS,
             eos_token_id: file::EOS,

@@ -5,7 +5,7 @@ use std::fs;
 use paligemma_checkpoint::{ConfigError, PaliGemmaConfig};
 use serde_json::{Value, json};
 
-use crate::support::{assert_says, golden, golden_config};
+use crate::support::{assert_says, golden, golden_2, golden_config};
 
 /// The published 3B file at 224 pixels: what it leaves out are the reference's defaults.
 fn published() -> Value {
@@ -58,8 +58,81 @@ fn all_golden_files_say_the_same() {
 
 #[test]
 fn what_is_written_is_read_back() {
-    for config in [golden_config(), PaliGemmaConfig::published_3b(448)] {
+    let second = PaliGemmaConfig::published_2(896);
+    let mut without = second[0].clone();
+    without.text.sliding_window = None;
+    without.text.final_logit_softcapping = None;
+    let first = [golden_config(), PaliGemmaConfig::published_3b(448), without];
+    for config in first.into_iter().chain(second) {
         assert_eq!(PaliGemmaConfig::from_json(&config.to_json()).unwrap(), config);
+    }
+}
+
+/// The published file of PaliGemma 2 28B at 224 pixels: its uppermost width is no one's.
+fn published_2() -> Value {
+    let mut file = published();
+    file["projection_dim"] = json!(4608);
+    file["vision_config"]["projection_dim"] = json!(4608);
+    file["text_config"] = json!({
+        "model_type": "gemma2", "hidden_size": 4608, "intermediate_size": 36864,
+        "num_attention_heads": 32, "num_hidden_layers": 46, "num_key_value_heads": 16,
+        "head_dim": 128, "query_pre_attn_scalar": 144, "attn_logit_softcapping": 50.0,
+        "final_logit_softcapping": 30.0, "sliding_window": 4096, "num_image_tokens": 256,
+        "hidden_activation": "gelu_pytorch_tanh", "hidden_act": "gelu_pytorch_tanh",
+        "attention_bias": false, "max_position_embeddings": 8192, "rms_norm_eps": 1e-6,
+        "rope_theta": 10000.0, "use_cache": true, "vocab_size": 257_216
+    });
+    file
+}
+
+fn with_2(field: &str, value: Value) -> Result<PaliGemmaConfig, ConfigError> {
+    let mut file = published_2();
+    file["text_config"][field] = value;
+    PaliGemmaConfig::from_json(&file.to_string())
+}
+
+#[test]
+fn the_second_generation_is_read_with_its_own_defaults() {
+    let [small, _, large] = PaliGemmaConfig::published_2(224);
+    assert_eq!(PaliGemmaConfig::from_json(&published_2().to_string()).unwrap(), large);
+    let mut file = published();
+    file["projection_dim"] = json!(2304);
+    file["vision_config"]["projection_dim"] = json!(2304);
+    file["text_config"] = json!({
+        "model_type": "gemma2", "hidden_size": 2304, "intermediate_size": 9216,
+        "num_attention_heads": 8, "num_hidden_layers": 26, "num_key_value_heads": 4,
+        "vocab_size": 257_216
+    });
+    assert_eq!(PaliGemmaConfig::from_json(&file.to_string()).unwrap(), small);
+    // What another generation has is not read into this one.
+    let ignored = with("/text_config/final_logit_softcapping", json!(30.0)).unwrap();
+    assert_eq!(ignored, PaliGemmaConfig::published_3b(224));
+}
+
+#[test]
+fn null_switches_window_and_soft_caps_off() {
+    let text = |field| with_2(field, Value::Null).unwrap().text;
+    assert_eq!(text("sliding_window").sliding_window, None);
+    assert_eq!(text("final_logit_softcapping").final_logit_softcapping, None);
+    assert_eq!(text("attn_logit_softcapping").attn_logit_softcapping, None);
+    for (field, value) in [
+        ("sliding_window", json!(0)),
+        ("final_logit_softcapping", json!(0.0)),
+        ("attn_logit_softcapping", json!(-50.0)),
+        ("query_pre_attn_scalar", json!(0)),
+        ("layer_types", json!(["full_attention"])),
+    ] {
+        assert_says(&with_2(field, value).unwrap_err(), &["text_config", field, "but must be"]);
+    }
+}
+
+#[test]
+fn all_golden_files_of_the_second_generation_say_the_same() {
+    let config = PaliGemmaConfig::open(golden_2("published")).unwrap();
+    assert_eq!(config.text.sliding_window, Some(6));
+    assert_eq!(config.text.query_pre_attn_scalar, Some(24.0));
+    for folder in ["sharded", "hf_v452", "hf_v5"] {
+        assert_eq!(PaliGemmaConfig::open(golden_2(folder)).unwrap(), config, "{folder}");
     }
 }
 
@@ -91,8 +164,8 @@ fn other_models_are_refused_by_name() {
     assert_says(&error, &["model_type is `llava`", "`paligemma`"]);
     let error = PaliGemmaConfig::from_json(r#"{"model_type": "llama", "vocab_size": 32000}"#);
     assert_says(&error.unwrap_err(), &["`llama`"]);
-    let error = with("/text_config/model_type", json!("gemma2")).unwrap_err();
-    assert_says(&error, &["PaliGemma 2", "not supported by this version"]);
+    let error = with("/text_config/model_type", json!("gemma3_text")).unwrap_err();
+    assert_says(&error, &["text_config.model_type is `gemma3_text`", "`gemma`"]);
     let error = with("/vision_config/model_type", json!("clip_vision_model")).unwrap_err();
     assert_says(&error, &["vision_config.model_type", "clip_vision_model"]);
     let error = with("/quantization_config", json!({"quant_method": "bitsandbytes"})).unwrap_err();

@@ -24,6 +24,11 @@ pub(crate) fn golden(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/tiny_pg1").join(folder)
 }
 
+/// The same of the golden PaliGemma 2.
+pub(crate) fn golden_2(folder: &str) -> PathBuf {
+    golden("..").join("tiny_pg2").join(folder)
+}
+
 pub(crate) fn golden_config() -> PaliGemmaConfig {
     PaliGemmaConfig::open(golden("published")).unwrap()
 }

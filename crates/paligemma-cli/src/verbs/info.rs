@@ -93,7 +93,7 @@ impl Info {
     /// What a person reads, as names and values.
     fn rows(&self) -> Vec<[String; 2]> {
         let mut rows = vec![row("model", &self.model)];
-        if let Some(PaliGemmaConfig { vision, text, .. }) = &self.config {
+        if let Some(config @ PaliGemmaConfig { vision, text, .. }) = &self.config {
             let (side, patch, tokens) =
                 (vision.image_size, vision.patch_size, vision.num_patches());
             rows.push(row(
@@ -122,6 +122,7 @@ impl Info {
                     text.num_key_value_heads
                 ),
             ));
+            rows.push(row("generation", generation(config)));
             rows.push(row("positions", text.max_position_embeddings));
             rows.push(row("vocabulary", text.vocab_size));
         }
@@ -135,6 +136,20 @@ impl Info {
     fn keep<T>(&mut self, result: Result<T, impl Into<ModelError>>) -> Option<T> {
         result.map_err(|problem| self.problems.push(problem.into())).ok()
     }
+}
+
+/// Which PaliGemma it is, with what its second generation may be without.
+fn generation(PaliGemmaConfig { text, .. }: &PaliGemmaConfig) -> String {
+    if !text.post_norms {
+        return "PaliGemma".to_owned();
+    }
+    let known = |value: Option<f64>| value.map_or_else(|| "no".to_owned(), |cap| cap.to_string());
+    let window = text.sliding_window.map_or_else(|| "no".to_owned(), |width| width.to_string());
+    format!(
+        "PaliGemma 2, soft caps: attention {}, logits {}, window {window}",
+        known(text.attn_logit_softcapping),
+        known(text.final_logit_softcapping)
+    )
 }
 
 impl Weights {

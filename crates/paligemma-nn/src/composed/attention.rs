@@ -8,7 +8,7 @@ use burn_backend::Backend;
 use paligemma_packed::math::MASKED_SCORE;
 
 use super::{cast, primitive, tensor, upcast};
-use crate::AttentionGradients;
+use crate::{AttentionGradients, Scoring, softcap};
 
 /// `[B, L, H, C]` to `[B, K, G * L, C]`, where `H = K * G`.
 fn fold<B: Backend>(x: Tensor<B, 4>, groups: usize) -> Tensor<B, 4> {
@@ -33,14 +33,17 @@ fn unfold<B: Backend>(x: Tensor<B, 4>, groups: usize) -> Tensor<B, 4> {
     ])
 }
 
-/// Softmax probabilities in f32, `[B, K, G * L, S]`, of folded queries against keys.
-fn probabilities<B: Backend>(
-    query: Tensor<B, 4>,
-    key: Tensor<B, 4>,
-    masked: Option<BoolTensor<B>>,
-    scale: f64,
-) -> Tensor<B, 4> {
-    let scores = cast(query.matmul(key.transpose()), DType::F32).mul_scalar(scale);
+/// Scores in f32, `[B, K, G * L, S]`, of folded queries against keys.
+fn scores<B: Backend>(query: Tensor<B, 4>, key: Tensor<B, 4>, scoring: Scoring) -> Tensor<B, 4> {
+    let scores = cast(query.matmul(key.transpose()), DType::F32).mul_scalar(scoring.scale);
+    match scoring.softcap {
+        None => scores,
+        Some(cap) => softcap(scores, f64::from(cap)),
+    }
+}
+
+/// Softmax probabilities of scores, where these are not masked.
+fn probabilities<B: Backend>(scores: Tensor<B, 4>, masked: Option<BoolTensor<B>>) -> Tensor<B, 4> {
     let scores = match masked {
         None => scores,
         Some(masked) => mask_scores(scores, Tensor::new(masked)),
@@ -66,13 +69,13 @@ pub(crate) fn attention<B: Backend>(
     key: FloatTensor<B>,
     value: FloatTensor<B>,
     masked: Option<BoolTensor<B>>,
-    scale: f64,
+    scoring: Scoring,
 ) -> FloatTensor<B> {
     let query = tensor::<B, 4>(query);
     let key = tensor::<B, 4>(key).swap_dims(1, 2);
     let value = tensor::<B, 4>(value).swap_dims(1, 2);
     let groups = query.dims()[2] / key.dims()[1];
-    let probabilities = probabilities(fold(query, groups), key, masked, scale);
+    let probabilities = probabilities(scores(fold(query, groups), key, scoring), masked);
     let probabilities = cast(probabilities, value.dtype());
     primitive(unfold(probabilities.matmul(value), groups))
 }
@@ -83,7 +86,7 @@ pub(crate) fn attention_backward<B: Backend>(
     key: FloatTensor<B>,
     value: FloatTensor<B>,
     masked: Option<BoolTensor<B>>,
-    scale: f64,
+    scoring: Scoring,
     grad: FloatTensor<B>,
 ) -> AttentionGradients<B> {
     let (query, dtype) = upcast::<B, 4>(query);
@@ -92,11 +95,17 @@ pub(crate) fn attention_backward<B: Backend>(
     let groups = query.dims()[2] / key.dims()[1];
     let query = fold(query, groups);
     let grad = fold(upcast::<B, 4>(grad).0, groups);
-    let probabilities = probabilities(query.clone(), key.clone(), masked, scale);
+    let scores = scores(query.clone(), key.clone(), scoring);
+    let probabilities = probabilities(scores.clone(), masked);
     let value_grad = probabilities.clone().transpose().matmul(grad.clone());
     let weight_grad = grad.matmul(value.transpose());
     let along = (weight_grad.clone() * probabilities.clone()).sum_dim(3);
-    let score_grad = (probabilities * (weight_grad - along)).mul_scalar(scale);
+    let score_grad = (probabilities * (weight_grad - along)).mul_scalar(scoring.scale);
+    let score_grad = match scoring.softcap {
+        None => score_grad,
+        // The derivative of `tanh` is `1 - tanh^2`.
+        Some(cap) => score_grad * scores.div_scalar(cap).powi_scalar(2).neg().add_scalar(1.0),
+    };
     let key_grad = score_grad.clone().transpose().matmul(query);
     let query_grad = score_grad.matmul(key);
     AttentionGradients {

@@ -4,8 +4,8 @@ use burn::tensor::ops::BoolTensor;
 use burn::tensor::{DType, Shape};
 use burn_flex::{Flex, FlexTensor};
 use paligemma_packed::dense::{self, Matrix, Target};
-use paligemma_packed::math::{MASKED_SCORE, exp_or_zero, vectorised};
-use paligemma_packed::{Rows, TileKeys};
+use paligemma_packed::math::{MASKED_SCORE, exp_or_zero, tanh, vectorised};
+use paligemma_packed::{Rows, Scoring, TileKeys};
 use rayon::prelude::*;
 
 use super::vector::dot;
@@ -108,15 +108,15 @@ pub(super) struct Problem {
     pub(super) keys: usize,
     pub(super) kv_heads: usize,
     masked: Option<FlexTensor>,
-    pub(super) scale: f32,
+    pub(super) scoring: Scoring,
 }
 
 impl Problem {
-    fn new(query: &Heads, key: &Heads, masked: Option<BoolTensor<Flex>>, scale: f32) -> Self {
+    fn new(query: &Heads, key: &Heads, masked: Option<BoolTensor<Flex>>, scoring: Scoring) -> Self {
         let [batch, length, heads, width] = query.shape();
         let [_, keys, kv_heads, _] = key.shape();
         let masked = masked.map(|masked| masked.to_contiguous());
-        Self { batch, length, heads, width, keys, kv_heads, masked, scale }
+        Self { batch, length, heads, width, keys, kv_heads, masked, scoring }
     }
 
     fn kv_head(&self, head: usize) -> usize {
@@ -146,32 +146,28 @@ impl Problem {
             let target = self.head_target(all, length, row, head);
             let query = query.tile_rows(row, head, length);
             let keys = &tiles[row * self.kv_heads + self.kv_head(head)];
-            keys.attend(query, self.masked(row), self.scale, |i, values| write(target, i, values));
+            let write = |i: usize, values: &[f32]| write(target, i, values);
+            keys.attend(query, self.masked(row), self.scoring, write);
         });
         true
     }
 
-    /// Softmax probabilities of one head, `[L, S]`, into `scores`.
-    fn probabilities(&self, row: usize, query: Matrix<'_>, key: Matrix<'_>, scores: &mut [f32]) {
+    /// Products of one head's queries and keys, `[L, S]`, into `scores`.
+    fn products(&self, query: Matrix<'_>, key: Matrix<'_>, scores: &mut [f32]) {
         let target = Target { start: scores.as_mut_ptr(), row: self.keys };
         let rows = scores.len() / self.keys;
         multiply([rows, self.keys, self.width], query, key.transposed(), target, false);
+    }
+
+    /// Products of one head to softmax probabilities.
+    fn probabilities(&self, row: usize, products: &mut [f32]) {
         let masked = self.masked(row);
         vectorised(
             #[inline(always)]
             || {
-                for (i, scores) in scores.chunks_exact_mut(self.keys).enumerate() {
-                    if let Some(masked) = masked {
-                        let masked = &masked[i * self.keys..][..self.keys];
-                        for (score, &masked) in scores.iter_mut().zip(masked) {
-                            *score = if masked == 0 { *score * self.scale } else { MASKED_SCORE };
-                        }
-                    } else {
-                        for score in scores.iter_mut() {
-                            *score *= self.scale;
-                        }
-                    }
-                    softmax(scores);
+                for (i, products) in products.chunks_exact_mut(self.keys).enumerate() {
+                    let masked = masked.map(|masked| &masked[i * self.keys..][..self.keys]);
+                    soften(products, masked, self.scoring);
                 }
             },
         );
@@ -193,8 +189,20 @@ impl Problem {
     }
 }
 
+/// Products of a query with all keys to softmax probabilities.
 #[inline(always)]
-pub(super) fn softmax(scores: &mut [f32]) {
+pub(super) fn soften(products: &mut [f32], masked: Option<&[u8]>, scoring: Scoring) {
+    scoring.apply(products);
+    if let Some(masked) = masked {
+        for (score, &masked) in products.iter_mut().zip(masked) {
+            *score = if masked == 0 { *score } else { MASKED_SCORE };
+        }
+    }
+    softmax(products);
+}
+
+#[inline(always)]
+fn softmax(scores: &mut [f32]) {
     let (chunks, rest) = scores.as_chunks::<16>();
     let mut lanes = [f32::NEG_INFINITY; 16];
     for chunk in chunks {
@@ -227,12 +235,12 @@ pub(super) fn attention(
     key: Float,
     value: Float,
     masked: Option<BoolTensor<Flex>>,
-    scale: f32,
+    scoring: Scoring,
     precision: Precision,
 ) -> Float {
     let dtype = query.dtype();
     let (query, key, value) = (Heads::new(query), Heads::new(key), Heads::new(value));
-    let problem = Problem::new(&query, &key, masked, scale);
+    let problem = Problem::new(&query, &key, masked, scoring);
     if query.shape()[1] == 1 {
         return decoding::attention(&problem, [&query, &key, &value], dtype);
     }
@@ -246,7 +254,8 @@ pub(super) fn attention(
         let (row, head) = (task / heads, task % heads);
         let kv_head = problem.kv_head(head);
         scores.resize(length * keys, 0.0);
-        problem.probabilities(row, query.head(row, head), key.head(row, kv_head), scores);
+        problem.products(query.head(row, head), key.head(row, kv_head), scores);
+        problem.probabilities(row, scores);
         let weights = Matrix { values: scores, row: keys, column: 1 };
         let target = problem.head_target(all, length, row, head);
         multiply([length, width, keys], weights, value.head(row, kv_head), target, false);
@@ -258,11 +267,11 @@ pub(super) fn attention(
 pub(super) fn attention_backward(
     operands: [Float; 4],
     masked: Option<BoolTensor<Flex>>,
-    scale: f32,
+    scoring: Scoring,
 ) -> AttentionGradients<Flex> {
     let dtype = operands[0].dtype();
     let [query, key, value, grad] = operands.map(Heads::new);
-    let problem = Problem::new(&query, &key, masked, scale);
+    let problem = Problem::new(&query, &key, masked, scoring);
     let Problem { batch, length, heads, width, keys, kv_heads, .. } = problem;
     let (query_grad, query_target) = problem.room(length, heads);
     let (key_grad, key_target) = problem.room(keys, kv_heads);
@@ -270,10 +279,10 @@ pub(super) fn attention_backward(
     let groups = heads / kv_heads;
     // A task per key-value head: the query heads that share it add to its gradient in order.
     (0..batch * kv_heads).into_par_iter().for_each_init(
-        <[Vec<f32>; 2]>::default,
+        <[Vec<f32>; 3]>::default,
         |scratch, task| {
             let (row, kv_head) = (task / kv_heads, task % kv_heads);
-            let [scores, weights] = scratch;
+            let [scores, weights, slopes] = scratch;
             scores.resize(length * keys, 0.0);
             weights.resize(length * keys, 0.0);
             let key_target = problem.head_target(key_target, keys, row, kv_head);
@@ -281,7 +290,11 @@ pub(super) fn attention_backward(
             for head in kv_head * groups..(kv_head + 1) * groups {
                 let (query, grad) = (query.head(row, head), grad.head(row, head));
                 let (key, value) = (key.head(row, kv_head), value.head(row, kv_head));
-                problem.probabilities(row, query, key, scores);
+                problem.products(query, key, scores);
+                if let Some(cap) = scoring.softcap {
+                    softcap_slopes(scores, scoring.scale / cap, slopes);
+                }
+                problem.probabilities(row, scores);
                 let matrix = |values| Matrix { values, row: keys, column: 1 };
                 let add = head % groups != 0;
                 multiply(
@@ -295,7 +308,12 @@ pub(super) fn attention_backward(
                 multiply([length, keys, width], grad, value.transposed(), weight_target, false);
                 vectorised(
                     #[inline(always)]
-                    || softmax_backward(scores, weights, keys, scale),
+                    || {
+                        softmax_backward(scores, weights, keys, scoring.scale);
+                        if scoring.softcap.is_some() {
+                            weights.iter_mut().zip(&*slopes).for_each(|(w, slope)| *w *= slope);
+                        }
+                    },
                 );
                 let query_target = problem.head_target(query_target, length, row, head);
                 multiply([length, width, keys], matrix(weights), key, query_target, false);
@@ -327,4 +345,18 @@ fn softmax_backward(probabilities: &[f32], gradient: &mut [f32], keys: usize, sc
             *gradient = probability * (*gradient - along) * scale;
         }
     }
+}
+
+/// The derivative of the soft cap, `1 - tanh(scale x)^2`, at each product.
+fn softcap_slopes(products: &[f32], scale: f32, slopes: &mut Vec<f32>) {
+    slopes.resize(products.len(), 0.0);
+    vectorised(
+        #[inline(always)]
+        || {
+            for (slope, &product) in slopes.iter_mut().zip(products) {
+                let bent = tanh(product * scale);
+                *slope = 1.0 - bent * bent;
+            }
+        },
+    );
 }

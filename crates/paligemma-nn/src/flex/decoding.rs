@@ -2,10 +2,10 @@
 
 use burn::tensor::{DType, Shape};
 use burn_flex::FlexTensor;
-use paligemma_packed::math::{MASKED_SCORE, vectorised};
+use paligemma_packed::math::vectorised;
 use rayon::prelude::*;
 
-use super::attention::{Heads, Problem, softmax};
+use super::attention::{Heads, Problem, soften};
 use super::output;
 use super::vector::dot;
 
@@ -37,15 +37,12 @@ pub(super) fn attention(
                 for slot in 0..keys {
                     let hidden = masked.is_some_and(|masked| masked[slot] != 0);
                     for head in 0..together {
-                        scores[head * keys + slot] = if hidden {
-                            MASKED_SCORE
-                        } else {
-                            dot(query(head), key(slot)) * problem.scale
-                        };
+                        let product = if hidden { 0.0 } else { dot(query(head), key(slot)) };
+                        scores[head * keys + slot] = product;
                     }
                 }
                 for scores in scores.chunks_exact_mut(keys) {
-                    softmax(scores);
+                    soften(scores, masked, problem.scoring);
                 }
                 for first in (0..keys).step_by(BLOCK) {
                     for (head, mixed) in mixed.chunks_exact_mut(width).enumerate() {

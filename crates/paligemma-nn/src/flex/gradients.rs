@@ -7,7 +7,7 @@ use burn_autodiff::Autodiff;
 use burn_flex::{Flex, FlexDevice};
 
 use crate::composed::{primitive, tensor};
-use crate::{NnBackend, Precision, attention, gated_gelu, gelu, residual};
+use crate::{NnBackend, Precision, Scoring, attention, gated_gelu, gelu, residual};
 
 type Grad = Autodiff<Flex>;
 
@@ -117,12 +117,20 @@ fn of_rotations() {
 
 #[test]
 fn of_attention() {
-    for (length, heads, kv_heads) in [(21, 4, 2), (21, 3, 3), (1, 4, 1)] {
+    let cases = [
+        (21, 4, 2, None),
+        (21, 3, 3, None),
+        (1, 4, 1, None),
+        (21, 4, 2, Some(0.5)),
+        (1, 4, 2, Some(0.5)),
+    ];
+    for (length, heads, kv_heads, softcap) in cases {
+        let scoring = Scoring { scale: 0.4, softcap };
         let masked: Tensor<Grad, 3, Bool> = random([2, length, 35]).detach().lower_elem(-0.5);
         let keys = || random([2, 35, kv_heads, 6]);
         agrees(&[random([2, length, heads, 6]), keys(), keys()], |x| {
             let [query, key, value] = [0, 1, 2].map(|i| x[i].clone());
-            attention(query, key, value, Some(masked.clone()), 0.4, Precision::Full)
+            attention(query, key, value, Some(masked.clone()), scoring, Precision::Full)
         });
     }
 }

@@ -27,7 +27,7 @@ use burn_backend::ops::FloatTensorOps;
 use burn_flex::{Flex, FlexTensor};
 use paligemma_packed::{Activation, PackedLayout};
 
-use crate::{AdamWStep, AttentionGradients, NnBackend, Precision};
+use crate::{AdamWStep, AttentionGradients, NnBackend, Precision, Scoring};
 
 type Float = FloatTensor<Flex>;
 
@@ -114,10 +114,10 @@ impl NnBackend for Flex {
         key: Float,
         value: Float,
         masked: Option<BoolTensor<Self>>,
-        scale: f64,
+        scoring: Scoring,
         precision: Precision,
     ) -> Float {
-        attention::attention(query, key, value, masked, scale as f32, precision)
+        attention::attention(query, key, value, masked, scoring, precision)
     }
 
     fn grouped_attention_backward(
@@ -125,10 +125,10 @@ impl NnBackend for Flex {
         key: Float,
         value: Float,
         masked: Option<BoolTensor<Self>>,
-        scale: f64,
+        scoring: Scoring,
         grad: Float,
     ) -> AttentionGradients<Self> {
-        attention::attention_backward([query, key, value, grad], masked, scale as f32)
+        attention::attention_backward([query, key, value, grad], masked, scoring)
     }
 
     fn residual(stream: Float, branch: Float) -> Float {

@@ -6,7 +6,7 @@ use burn_flex::{Flex, FlexDevice};
 use paligemma_packed::{Activation, PackedFormat, PackedLayout};
 
 use crate::composed::{self, primitive, tensor};
-use crate::{NnBackend, Precision, gated_gelu, gelu};
+use crate::{NnBackend, Precision, Scoring, gated_gelu, gelu};
 
 type Grad = Autodiff<Flex>;
 
@@ -163,8 +163,11 @@ fn rotation_matches() {
 #[test]
 fn attention_matches() {
     let heads = [(4, 1, true), (4, 2, true), (3, 3, false), (1, 1, true)];
-    for (length, (heads, kv_heads, with_mask)) in
-        [9, 1].into_iter().flat_map(|length| heads.map(|heads| (length, heads)))
+    let capped = |softcap| Scoring { scale: 0.4, softcap };
+    for (length, scoring, (heads, kv_heads, with_mask)) in
+        [(9, capped(None)), (1, capped(None)), (9, capped(Some(0.3))), (1, capped(Some(0.3)))]
+            .into_iter()
+            .flat_map(|(length, scoring)| heads.map(|heads| (length, scoring, heads)))
     {
         let (batch, keys, width) = (2, 13, 6);
         let query = random([batch, length, heads, width]);
@@ -187,19 +190,20 @@ fn attention_matches() {
             b,
             c,
             masked.clone(),
-            0.4,
+            scoring,
             Precision::Full,
         ));
         let (a, b, c) = operands();
         let composed =
-            tensor::<Grad, 4>(composed::attention::attention::<Grad>(a, b, c, masked, 0.4));
+            tensor::<Grad, 4>(composed::attention::attention::<Grad>(a, b, c, masked, scoring));
         same(&[&query, &key, &value], &[], fused, composed);
     }
 }
 
 #[test]
 fn attention_in_bfloat16_is_near() {
-    for (heads, kv_heads) in [(4, 1), (3, 3)] {
+    for (heads, kv_heads, softcap) in [(4, 1, None), (3, 3, None), (4, 2, Some(0.5))] {
+        let scoring = Scoring { scale: 0.2, softcap };
         let (batch, length, keys, width) = (2, 21, 37, 24);
         let query = random([batch, length, heads, width]).detach();
         let key = random([batch, keys, kv_heads, width]).detach();
@@ -207,7 +211,7 @@ fn attention_in_bfloat16_is_near() {
         let masked: Tensor<Grad, 3, Bool> = random([batch, length, keys]).detach().lower_elem(-0.5);
         let attend = |precision| {
             let masked = Some(masked.clone());
-            crate::attention(query.clone(), key.clone(), value.clone(), masked, 0.2, precision)
+            crate::attention(query.clone(), key.clone(), value.clone(), masked, scoring, precision)
         };
         // Eight bits of queries, keys, weights and values that are at most about 4.
         let tolerance = Tolerance::<f32>::absolute(2e-2);
@@ -241,7 +245,9 @@ fn attention_reads_keys_in_place() {
     let view = buffer.clone().slice([0..1, 3..9]);
     let copy = Tensor::<Grad, 4>::from_data(view.to_data(), &FlexDevice);
     let attend = |keys: Tensor<Grad, 4>| {
-        crate::attention(query.clone(), keys.clone(), keys, None, 0.4, Precision::Full).into_data()
+        let scoring = Scoring::scaled(0.4);
+        let precision = Precision::Full;
+        crate::attention(query.clone(), keys.clone(), keys, None, scoring, precision).into_data()
     };
     assert_eq!(attend(view), attend(copy));
 }

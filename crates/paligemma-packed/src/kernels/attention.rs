@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "instructions of the machine")]
 
 use super::tiles::{Kind, Line, Operands, ROWS, Sums, TileSession, ZEROS, multiply, round, words};
-use crate::attention::Rows;
+use crate::attention::{Rows, Scoring};
 use crate::layout::LANES;
 use crate::math::{MASKED_SCORE, exp_or_zero};
 use crate::pack::round_to_bf16;
@@ -93,7 +93,7 @@ pub(crate) fn attend(
     tiles: &Tiles,
     query: Rows<'_>,
     masked: Option<&[u8]>,
-    scale: f32,
+    scoring: Scoring,
     mut write: impl FnMut(usize, &[f32]),
 ) {
     assert!(masked.is_none_or(|masked| masked.len() == query.count * tiles.count), "another mask");
@@ -113,7 +113,7 @@ pub(crate) fn attend(
         unsafe {
             block.read(query, first, rows, tiles.width);
             block.score(tiles);
-            block.soften(rows, tiles.count, masked, scale);
+            block.soften(rows, tiles.count, masked, scoring);
             block.mix(tiles, &mut mixed);
         }
         for i in 0..rows {
@@ -162,7 +162,7 @@ impl Block {
 
     /// Scores to weights, which are at most 1 and add up to [`Block::sums`].
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    fn soften(&mut self, rows: usize, count: usize, masked: Option<&[u8]>, scale: f32) {
+    fn soften(&mut self, rows: usize, count: usize, masked: Option<&[u8]>, scoring: Scoring) {
         let pairs = self.scores.len();
         for i in 0..rows {
             let (band, line) = (i / ROWS, i % ROWS);
@@ -176,9 +176,7 @@ impl Block {
                 for (half, sums) in sums.iter_mut().enumerate() {
                     let scores = &mut sums.0[line];
                     let key = (panel / 2 * 2 + half) * LANES;
-                    for score in scores.iter_mut() {
-                        *score *= scale;
-                    }
+                    scoring.apply(scores);
                     if let Some(masked) = masked {
                         let masked = &masked[key.min(count)..];
                         for (score, masked) in scores.iter_mut().zip(masked) {

@@ -6,6 +6,7 @@ use std::arch::x86_64::{__cpuid, __cpuid_count};
 
 use crate::layout::LANES;
 use crate::pack::round_to_bf16;
+use crate::product::FEW;
 
 /// Rows of a tile; each has 64 bytes.
 pub(super) const ROWS: usize = 16;
@@ -78,16 +79,26 @@ pub(super) fn round(x: &[f32], out: &mut [u16]) {
     }
 }
 
-/// Sets this thread's tiles to 16 rows of 64 bytes each, and lets go of them at the end.
-pub(super) struct TileSession;
+/// Sets this thread's tiles to rows of 64 bytes each, and lets go of them at the end.
+pub(crate) struct TileSession;
 
 impl TileSession {
+    /// Tiles of 16 rows.
     pub(super) fn new() -> Self {
+        Self::with_rows([ROWS; 8])
+    }
+
+    /// Tiles for [`few_int8`]: sums and activations have `rows`, weights sixteen.
+    pub(crate) fn few(rows: usize) -> Self {
+        Self::with_rows([rows, rows, ROWS, ROWS, ROWS, ROWS, ROWS, ROWS])
+    }
+
+    fn with_rows(rows: [usize; 8]) -> Self {
         let mut configuration = [0_u8; 64];
         configuration[0] = 1;
-        for tile in 0..8 {
+        for (tile, rows) in rows.into_iter().enumerate() {
             configuration[16 + 2 * tile] = 64;
-            configuration[48 + tile] = ROWS as u8;
+            configuration[48 + tile] = rows as u8;
         }
         // SAFETY: the machine has tiles and the system has granted them; the configuration is the
         // documented one.
@@ -183,4 +194,52 @@ pub(super) unsafe fn multiply(kind: Kind, operands: &Operands, sums: &mut [Sums;
             Kind::Bf16 => multiply!("tdpbf16ps"),
         }
     }
+}
+
+/// Sums of up to eight rows of 8-bit activations with one panel, which is read once from end to end.
+///
+/// # Shapes
+/// - `x`: `[rows, depth]`
+/// - output: `[rows, 16]`, then zeros
+///
+/// # Panics
+/// If the panel has another depth than the rows, or there are no rows or too many.
+///
+/// # Safety
+/// A [`TileSession::few`] of as many rows is open on this thread.
+pub(crate) unsafe fn few_int8(rows: usize, x: &[i8], panel: &[u8]) -> [[i32; LANES]; FEW] {
+    let depth = x.len() / rows;
+    assert!(rows <= FEW && depth * LANES == panel.len() && depth.is_multiple_of(64));
+    let mut sums = [[0; LANES]; FEW];
+    // SAFETY: see `multiply`; the session gives tiles their rows; a step reads 64 bytes of every row and sixteen lines of the panel.
+    unsafe {
+        asm!(
+            "tilezero tmm0",
+            "2:",
+            ".set ahead, 0",
+            ".rept 16",
+            "prefetcht0 [{panel} + {near} + ahead]",
+            "prefetcht1 [{panel} + {far} + ahead]",
+            ".set ahead, ahead + 64",
+            ".endr",
+            "tileloadd tmm1, [{x} + {depth}]",
+            "tileloadd tmm2, [{panel} + {line}]",
+            "tdpbssd tmm0, tmm1, tmm2",
+            "add {x}, 64",
+            "add {panel}, 1024",
+            "dec {steps}",
+            "jnz 2b",
+            "tilestored [{sums} + {line}], tmm0",
+            near = const 2048,
+            far = const 8192,
+            x = inout(reg) x.as_ptr() => _,
+            panel = inout(reg) panel.as_ptr() => _,
+            steps = inout(reg) depth / 64 => _,
+            sums = in(reg) sums.as_mut_ptr(),
+            depth = in(reg) depth,
+            line = in(reg) 64_usize,
+            options(nostack),
+        );
+    }
+    sums
 }

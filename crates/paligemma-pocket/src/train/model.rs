@@ -34,8 +34,7 @@ pub(crate) fn config() -> PaliGemmaConfig {
         num_key_value_heads: 2,
         head_dim: 64,
         max_position_embeddings: 512,
-        rms_norm_eps: 1e-6,
-        rope_theta: 10_000.0,
+        ..GemmaConfig::gemma_2b(0)
     };
     PaliGemmaConfig {
         projection_dim: text.hidden_size,
