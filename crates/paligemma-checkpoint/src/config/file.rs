@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use paligemma_gemma::GemmaConfig;
 use paligemma_siglip::SiglipConfig;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{ConfigError, PaliGemmaConfig};
@@ -22,9 +22,9 @@ pub(super) const BOS: u32 = 2;
 const IMAGE_SIZE: usize = 224;
 // Gemma 2's, of configuration_gemma2.py.
 const QUERY_SCALAR: f64 = 256.0;
-const ATTENTION_SOFTCAP: f64 = 50.0;
-const FINAL_SOFTCAP: f64 = 30.0;
-const WINDOW: usize = 4096;
+const ATTENTION_SOFTCAP: Option<f64> = Some(50.0);
+const FINAL_SOFTCAP: Option<f64> = Some(30.0);
+const WINDOW: Option<usize> = Some(4096);
 /// The text model of PaliGemma and that of PaliGemma 2.
 const GEMMA: &str = "gemma";
 const GEMMA_2: &str = "gemma2";
@@ -77,20 +77,26 @@ struct TextSection {
     attention_bias: Option<bool>,
     tie_word_embeddings: Option<bool>,
     query_pre_attn_scalar: Option<f64>,
-    #[serde(default, deserialize_with = "present")]
-    attn_logit_softcapping: Option<Option<f64>>,
-    #[serde(default, deserialize_with = "present")]
-    final_logit_softcapping: Option<Option<f64>>,
-    #[serde(default, deserialize_with = "present")]
-    sliding_window: Option<Option<usize>>,
+    // `null` switches off what is on where the field is left out.
+    #[serde(default = "attention_softcap")]
+    attn_logit_softcapping: Option<f64>,
+    #[serde(default = "final_softcap")]
+    final_logit_softcapping: Option<f64>,
+    #[serde(default = "window")]
+    sliding_window: Option<usize>,
     layer_types: Option<Vec<String>>,
 }
 
-/// What is there, `null` included: it switches off what is on where the field is left out.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    field: D,
-) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(field).map(Some)
+fn attention_softcap() -> Option<f64> {
+    ATTENTION_SOFTCAP
+}
+
+fn final_softcap() -> Option<f64> {
+    FINAL_SOFTCAP
+}
+
+fn window() -> Option<usize> {
+    WINDOW
 }
 
 #[derive(Deserialize)]
@@ -281,9 +287,6 @@ fn text_config(text: TextSection) -> GemmaConfig {
     // What Gemma has not, its files may say all the same; the reference does not read it either.
     let second = text.model_type.as_deref() == Some(GEMMA_2);
     let query_scalar = second.then(|| text.query_pre_attn_scalar.unwrap_or(QUERY_SCALAR));
-    let softcap = |found: Option<Option<f64>>, default| {
-        if second { found.unwrap_or(Some(default)) } else { None }
-    };
     GemmaConfig {
         vocab_size: text.vocab_size,
         hidden_size: text.hidden_size,
@@ -297,9 +300,9 @@ fn text_config(text: TextSection) -> GemmaConfig {
         rope_theta: rope_theta.unwrap_or(ROPE_THETA),
         query_pre_attn_scalar: query_scalar,
         post_norms: second,
-        attn_logit_softcapping: softcap(text.attn_logit_softcapping, ATTENTION_SOFTCAP),
-        final_logit_softcapping: softcap(text.final_logit_softcapping, FINAL_SOFTCAP),
-        sliding_window: if second { text.sliding_window.unwrap_or(Some(WINDOW)) } else { None },
+        attn_logit_softcapping: text.attn_logit_softcapping.filter(|_| second),
+        final_logit_softcapping: text.final_logit_softcapping.filter(|_| second),
+        sliding_window: text.sliding_window.filter(|_| second),
     }
 }
 
