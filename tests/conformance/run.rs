@@ -135,6 +135,9 @@ impl DeviceWork for Run<'_> {
 }
 
 /// A GPU's runtime answers many mistakes with a panic: it is one case's failure, not the run's.
+///
+/// # Errors
+/// The panic's message.
 pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
         let text = panic.downcast_ref::<String>().cloned();

@@ -200,11 +200,14 @@ impl Verdict {
 /// Which model a configuration is of.
 fn size(config: &PaliGemmaConfig) -> String {
     let side = config.vision.image_size;
-    if *config == PaliGemmaConfig::published_3b(side) {
-        format!("PaliGemma 3B at {side} pixels, as published")
-    } else {
-        format!("sizes of its own, {side} pixels")
-    }
+    let first = [("PaliGemma 3B", PaliGemmaConfig::published_3b(side))];
+    let names = ["PaliGemma 2 3B", "PaliGemma 2 10B", "PaliGemma 2 28B"];
+    let second = names.into_iter().zip(PaliGemmaConfig::published_2(side));
+    let known = first.into_iter().chain(second).find(|(_, published)| published == config);
+    known.map_or_else(
+        || format!("sizes of its own, {side} pixels"),
+        |(name, _)| format!("{name} at {side} pixels, as published"),
+    )
 }
 
 /// The first token whose id is not what the configuration, or the published vocabulary, says.
