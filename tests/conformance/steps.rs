@@ -9,7 +9,6 @@ use paligemma_train::{HostBatch, Schedule, Settings, Stepped, Trainer, select};
 
 use super::training::batch;
 use super::{Bench, Measured, Quantity};
-use crate::reference;
 
 /// The golden case of every step.
 const CASE: &str = "b_batch_right";
@@ -28,7 +27,7 @@ fn settings() -> Settings {
 const SCHEDULE: Schedule = Schedule { steps: 5, warmup: 2 };
 
 pub(super) fn measure<B: NnBackend>(bench: &Bench<B>) -> Vec<Measured> {
-    let trained = Bench::<Autodiff<B>>::open(bench.device.clone(), bench.storage)
+    let trained = Bench::<Autodiff<B>>::open(bench.golden, bench.device.clone(), bench.storage)
         .unwrap_or_else(|error| panic!("{error}"));
     let selection = settings().selection().unwrap_or_else(|error| panic!("{error}"));
     let (model, _) = select(trained.model, &selection).unwrap_or_else(|error| panic!("{error}"));
@@ -38,14 +37,14 @@ pub(super) fn measure<B: NnBackend>(bench: &Bench<B>) -> Vec<Measured> {
 
     let host = || {
         let key = format!("{CASE}.in.pixel_values");
-        let [pictures, _, side, _] = reference::shape(&key)[..] else {
+        let [pictures, _, side, _] = bench.golden.shape(&key)[..] else {
             panic!("{key} is pictures")
         };
-        let (pixels, pad) = (reference::floats(&key), bench.config.pad_token_id);
-        HostBatch::new(pixels, pictures, side, batch(CASE), pad)
+        let (pixels, pad) = (bench.golden.floats(&key), bench.config.pad_token_id);
+        HostBatch::new(pixels, pictures, side, batch(bench.golden, CASE), pad)
     };
     let [losses, norms] =
-        ["losses", "norms"].map(|name| reference::floats(&format!("steps.{name}")));
+        ["losses", "norms"].map(|name| bench.golden.floats(&format!("steps.{name}")));
     let mut step = |_: &f32| trainer.step(vec![host()]).unwrap_or_else(|error| panic!("{error}"));
     let steps: Vec<Stepped> = norms.iter().map(&mut step).collect();
     let Ok(after) = trainer.measure(std::iter::once(Ok::<_, Infallible>(host())));

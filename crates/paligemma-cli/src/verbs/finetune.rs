@@ -166,7 +166,9 @@ impl Finetune {
         let outcome = job.work(&first, scores.as_ref(), observe);
         if let Ok(_) | Err(Error::Finetune(FinetuneError::Peers(PeersError::Another))) = outcome {
             // One of them may have failed, and says why.
-            others.into_iter().for_each(|other| drop(other.join()));
+            for other in others {
+                drop(other.join());
+            }
         }
         let outcome = outcome?;
         if let Some(error) = failure {
