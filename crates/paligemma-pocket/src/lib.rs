@@ -20,6 +20,7 @@
 
 pub mod draw;
 pub mod evaluate;
+pub mod listing;
 pub mod patches;
 mod question;
 pub mod scene;

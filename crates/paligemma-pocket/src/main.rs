@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use paligemma::Dtype;
-use paligemma_pocket::{FIRST_HELD_OUT_SEED, Scene};
+use paligemma_pocket::{FIRST_HELD_OUT_SEED, Scene, listing};
 
 /// Trains and evaluates the embedded model.
 #[derive(Parser)]
@@ -34,6 +34,24 @@ enum Command {
         run: PathBuf,
         /// Where the checkpoint goes.
         #[arg(long, default_value = "crates/paligemma/pocket")]
+        out: PathBuf,
+    },
+    /// Writes the model as it is before any training, as a published checkpoint.
+    Begin {
+        /// Where the checkpoint goes.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Writes examples of a task that the model is not trained on (docs/transfer.md).
+    Examples {
+        /// How many.
+        #[arg(long, default_value_t = 2000)]
+        count: usize,
+        /// Those that measure instead of those to learn from.
+        #[arg(long)]
+        held_out: bool,
+        /// The folder of pictures and rows.
+        #[arg(long)]
         out: PathBuf,
     },
     /// Draws a scene for people to look at.
@@ -73,6 +91,9 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Train { out, minutes } => train::run(&out, minutes * 60.0),
         Command::Export { run, out } => train::export(&run, &out),
+        Command::Begin { out } => train::begin(&out),
+        Command::Examples { count, held_out, out } => listing::write(&out, count, held_out)
+            .map_err(|error| format!("cannot write to {}: {error}", out.display()).into()),
         Command::Picture { seed, held_out, things, scale, out } => {
             let held_out = held_out.map(|place| FIRST_HELD_OUT_SEED.wrapping_add(place));
             // One of them is given.

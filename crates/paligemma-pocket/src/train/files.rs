@@ -59,6 +59,14 @@ impl<E: std::error::Error + 'static> From<E> for Failure {
     }
 }
 
+/// Writes a new model, with the tokenizer beside it.
+pub(crate) fn begin(out: &Path) -> Result<()> {
+    let config = config();
+    std::fs::create_dir_all(out)?;
+    save_module::<Flex, _>(&new::<Flex>(&config, &FlexDevice), out, &config, None)?;
+    Ok(vocabulary::write(out)?)
+}
+
 /// Writes the latest checkpoint of `run` in half precision and the tokenizer beside it.
 pub(crate) fn export(run: &Path, out: &Path) -> Result<()> {
     let run = RunDirectory::create(run)?;

@@ -67,8 +67,8 @@ impl Stage {
     }
 }
 
-fn stages() -> [Stage; 4] {
-    [one_thing(), two_things(), all_tasks(), masks()]
+fn stages() -> [Stage; 5] {
+    [one_thing(), two_things(), all_tasks(), masks(), together()]
 }
 
 /// Where things are, and what they are called.
@@ -120,7 +120,7 @@ fn all_tasks() -> Stage {
         rates: OptimizerConfig { adamw: 1e-3, decay: 0.0, muon: Some(0.01) },
         measured: 1..=2,
         solved: |_| false,
-        pace: Pace::Clock,
+        pace: Pace::Steps(Schedule { steps: 1750, warmup: WARMUP }),
         interval: INTERVAL,
     }
 }
@@ -140,6 +140,24 @@ fn masks() -> Stage {
         solved: |_| false,
         pace: Pace::Steps(Schedule { steps: 450, warmup: 50 }),
         interval: Interval { steps: 150, ..INTERVAL },
+    }
+}
+
+/// Everything at once, mostly among several things, for as long as there is time.
+fn together() -> Stage {
+    Stage {
+        name: "together",
+        recipe: Recipe {
+            scenes: 16,
+            things: vec![(1..=1, 0.125), (2..=2, 0.1875), (3..=3, 0.3125), (4..=4, 0.375)],
+            pages: 0,
+            tasks: &Task::ALL,
+        },
+        rates: OptimizerConfig { adamw: 1e-3, decay: 0.0, muon: Some(0.01) },
+        measured: 1..=4,
+        solved: |_| false,
+        pace: Pace::Clock,
+        interval: INTERVAL,
     }
 }
 
@@ -321,7 +339,7 @@ mod tests {
     fn an_interrupted_masks_stage_goes_on_to_the_same_bits() {
         let file = Checkpoint::from_static(paligemma::pocket::MASKS).unwrap();
         let (vae, _) = load_masks(&file, &FlexDevice).unwrap();
-        let [.., mut stage] = stages();
+        let [.., mut stage, _] = stages();
         stage.recipe.scenes = 2;
         stage.pace = Pace::Steps(Schedule { steps: 4, warmup: 1 });
         stage.interval = Interval { steps: 2, scenes: 1 };
@@ -330,7 +348,7 @@ mod tests {
         let [unbroken, broken] = ["unbroken", "broken"].map(run);
 
         let mut first = files::State::open(&unbroken, &FlexDevice).unwrap();
-        first.progress.stage = stages().len();
+        first.progress.stage = stages().len() - 1;
         first.save(&unbroken, None).unwrap();
         first.save(&broken, None).unwrap();
 

@@ -14,7 +14,7 @@ use burn_autodiff::Autodiff;
 use burn_flex::{Flex, FlexDevice};
 use data::Tools;
 
-pub(crate) use files::export;
+pub(crate) use files::{begin, export};
 pub(crate) use scoring::evaluate;
 
 /// The backend that trains.
