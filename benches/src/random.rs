@@ -5,13 +5,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Bytes;
+use burn::tensor::{AllocationProperty, Bytes};
 use burn_flex::{Flex, FlexDevice};
 use clap::ValueEnum;
 use half::{bf16, f16};
-use paligemma::Model;
+use paligemma::{Model, PackedFormat};
 use paligemma_checkpoint::{
-    LAYOUTS, PaliGemmaConfig, Pending, SaveError, parameter_shapes, write_checkpoint,
+    Held, LAYOUTS, LoadError, PackedPart, PaliGemmaConfig, Pending, SaveError, held_parameters,
+    write_checkpoint, write_packed,
 };
 use rand::SeedableRng;
 use rand::distr::Distribution;
@@ -36,14 +37,27 @@ pub enum Format {
     F16,
     /// 16 bits with the range of f32, as published
     Bf16,
+    /// What `paligemma convert --dtype int8` makes of the checkpoint in bf16
+    Int8,
+    /// What `paligemma convert --dtype int4` makes of the checkpoint in bf16
+    Int4,
 }
 
 impl Format {
+    /// The type that numbers are rounded to when they are drawn.
     fn dtype(self) -> Dtype {
         match self {
             Self::F32 => Dtype::F32,
             Self::F16 => Dtype::F16,
-            Self::Bf16 => Dtype::BF16,
+            Self::Bf16 | Self::Int8 | Self::Int4 => Dtype::BF16,
+        }
+    }
+
+    fn packed(self) -> Option<PackedFormat> {
+        match self {
+            Self::Int8 => Some(PackedFormat::Int8),
+            Self::Int4 => Some(PackedFormat::Int4),
+            Self::F32 | Self::F16 | Self::Bf16 => None,
         }
     }
 }
@@ -92,40 +106,44 @@ pub fn write(
     }
     let tensors = tensors(config, (seed, format), progress);
     let parameters = tensors.iter().map(|(_, tensor)| tensor.elements()).sum();
-    let pending = tensors.into_iter().map(|(name, tensor)| Pending {
-        name,
-        shape: tensor.shape.clone(),
-        dtype: format.dtype(),
-        read: Box::new(move || Ok(tensor.draw_all())),
-    });
     let others = [
         ("config.json".to_owned(), config.to_json().into_bytes()),
         ("tokenizer.json".to_owned(), paligemma::pocket::TOKENIZER.to_vec()),
     ];
+    if let Some(format) = format.packed() {
+        let parts = tensors.into_iter().map(|(held, tensor)| tensor.part(held, folder));
+        write_packed(folder, format, parts.collect(), &others)?;
+        return Ok(parameters);
+    }
+    let pending = tensors.into_iter().map(|(held, tensor)| Pending {
+        name: LAYOUTS[0].file_name(&held.path).unwrap_or(held.path),
+        shape: held.shape,
+        dtype: format.dtype(),
+        read: Box::new(move || Ok(tensor.draw_all())),
+    });
     write_checkpoint(folder, pending.collect(), BTreeMap::new(), &others)?;
     Ok(parameters)
 }
 
-/// The bytes of the weights that [`write()`] writes.
+/// The bytes of the weights that [`write()`] draws, before any of them are packed.
 pub fn weight_bytes(config: &PaliGemmaConfig, format: Format) -> u64 {
     let tensors = tensors(config, (0, format), &|_| ());
     let elements: usize = tensors.iter().map(|(_, tensor)| tensor.elements()).sum();
     (elements * format.dtype().bitsize() / 8) as u64
 }
 
-/// Every tensor of the model under its published name, none of them drawn yet.
+/// Every tensor of the model, none of them drawn yet.
 fn tensors<'a>(
     config: &PaliGemmaConfig,
     (seed, format): (u64, Format),
     progress: &'a (dyn Fn(u64) + Sync),
-) -> Vec<(String, RandomTensor<'a>)> {
+) -> Vec<(Held, RandomTensor<'a>)> {
     let model = Model::<Flex>::new(&config.vision, &config.text, &FlexDevice);
-    let tensor = |(index, (path, shape)): (usize, (String, Vec<usize>))| {
-        let name = LAYOUTS[0].file_name(&path).unwrap_or_else(|| path.clone());
-        let law = Law::of(&path, &shape);
-        (name, RandomTensor { index, shape, law, seed, format, progress })
+    let tensor = |(index, held): (usize, Held)| {
+        let (law, shape) = (Law::of(&held.path, &held.shape), held.shape.clone());
+        (held, RandomTensor { index, shape, law, seed, format, progress })
     };
-    parameter_shapes::<Flex, _>(&model).into_iter().enumerate().map(tensor).collect()
+    held_parameters::<Flex, _>(model, format.packed()).into_iter().enumerate().map(tensor).collect()
 }
 
 /// How the values of a tensor are made.
@@ -160,7 +178,13 @@ struct RandomTensor<'a> {
     progress: &'a (dyn Fn(u64) + Sync),
 }
 
-impl RandomTensor<'_> {
+impl<'a> RandomTensor<'a> {
+    /// The tensor in a packed file.
+    fn part(self, held: Held, folder: &Path) -> PackedPart<'a> {
+        let (to_read, path) = (held.clone(), folder.to_owned());
+        PackedPart { held, read: Box::new(move || self.draw_held(&to_read, &path)) }
+    }
+
     fn elements(&self) -> usize {
         self.shape.iter().product()
     }
@@ -170,10 +194,34 @@ impl RandomTensor<'_> {
         let bytes = match self.format {
             Format::F32 => self.draw(f32::to_le_bytes),
             Format::F16 => self.draw(|value| f16::from_f32(value).to_le_bytes()),
-            Format::Bf16 => self.draw(|value| bf16::from_f32(value).to_le_bytes()),
+            Format::Bf16 | Format::Int8 | Format::Int4 => {
+                self.draw(|value| bf16::from_f32(value).to_le_bytes())
+            }
         };
         (self.progress)(bytes.len() as u64);
         Bytes::from_bytes_vec(bytes)
+    }
+
+    /// The same as a packed file holds it.
+    fn draw_held(&self, held: &Held, folder: &Path) -> Result<Bytes, SaveError> {
+        let drawn = self.draw_all();
+        let numbers = drawn.as_chunks::<2>().0;
+        let number = |bytes: &[u8; 2]| bf16::from_le_bytes(*bytes).to_f32();
+        let Some(layout) = held.packed else {
+            let wide = numbers.iter().flat_map(|bytes| number(bytes).to_le_bytes());
+            return Ok(Bytes::from_bytes_vec(wide.collect()));
+        };
+        let row = |row: usize, out: &mut [f32]| {
+            let numbers = &numbers[row * layout.inputs..][..layout.inputs];
+            out.iter_mut().zip(numbers).for_each(|(out, bytes)| *out = number(bytes));
+        };
+        let failed = |source| LoadError::Pack {
+            tensor: held.path.clone(),
+            path: folder.to_owned(),
+            source,
+        };
+        let packed = bytes::Bytes::from_owner(layout.pack(row).map_err(failed)?);
+        Ok(Bytes::from_shared(packed, AllocationProperty::Native))
     }
 
     fn draw<const N: usize>(&self, encode: impl Fn(f32) -> [u8; N] + Sync) -> Vec<u8> {

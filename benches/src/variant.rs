@@ -15,6 +15,12 @@ pub enum Variant {
     /// The published 3B at 896 pixels
     #[value(name = "3b-896")]
     Published896,
+    /// The published PaliGemma 2 3B at 224 pixels
+    #[value(name = "pg2-3b-224")]
+    Second3b,
+    /// The published PaliGemma 2 10B at 224 pixels
+    #[value(name = "pg2-10b-224")]
+    Second10b,
     /// The embedded model
     Pocket,
     /// One layer of each kind, for tests
@@ -29,14 +35,18 @@ impl Variant {
     /// If the embedded configuration cannot be read.
     pub fn config(self) -> Result<PaliGemmaConfig, ConfigError> {
         let pocket = PaliGemmaConfig::from_json(paligemma::pocket::CONFIG)?;
-        let published = |size| PaliGemmaConfig {
+        let tokens = |config| PaliGemmaConfig {
             image_token_index: pocket.image_token_index,
-            ..PaliGemmaConfig::published_3b(size)
+            ..config
         };
+        let published = |size| tokens(PaliGemmaConfig::published_3b(size));
+        let [second_3b, second_10b, _] = PaliGemmaConfig::published_2(224);
         Ok(match self {
             Self::Published224 => published(224),
             Self::Published448 => published(448),
             Self::Published896 => published(896),
+            Self::Second3b => tokens(second_3b),
+            Self::Second10b => tokens(second_10b),
             Self::Pocket => pocket,
             Self::Tiny => tiny(pocket),
         })

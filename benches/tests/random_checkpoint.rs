@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 
-use paligemma::{DeviceSpec, Dtype, PaliGemma, image::RgbImage};
+use burn_flex::{Flex, FlexDevice};
+use paligemma::{DeviceSpec, Dtype, Model, PackedFormat, PaliGemma, image::RgbImage};
 use paligemma_benches::random::{Format, RandomError, weight_bytes, write};
 use paligemma_benches::variant::Variant;
-use paligemma_checkpoint::Checkpoint;
+use paligemma_checkpoint::{Checkpoint, convert};
 
 /// The names of a layer are those of the published files; one layer of each kind stands for all.
 const NAMES: &str = "\
@@ -85,16 +87,38 @@ fn the_seed_decides_every_weight() {
 }
 
 #[test]
+fn a_packed_file_is_the_converted_one() {
+    let parent = tempfile::tempdir().unwrap();
+    let config = Variant::Tiny.config().unwrap();
+    let folder = |name: &str| parent.path().join(name);
+    write(&config, (1, Format::Bf16), &folder("dense"), &|_| ()).unwrap();
+    let dense = Checkpoint::open(folder("dense")).unwrap();
+    for (name, drawn, format) in
+        [("int8", Format::Int8, PackedFormat::Int8), ("int4", Format::Int4, PackedFormat::Int4)]
+    {
+        let converted = folder(&format!("{name}-converted"));
+        let model = Model::<Flex>::new(&config.vision, &config.text, &FlexDevice);
+        convert(model, &dense, format, &[], &converted, |_| ()).unwrap();
+        write(&config, (1, drawn), &folder(name), &|_| ()).unwrap();
+        let file = |folder: PathBuf| fs::read(folder.join("model.safetensors")).unwrap();
+        assert!(file(folder(name)) == file(converted), "{name}");
+    }
+}
+
+#[test]
 fn the_published_sizes_are_those_of_the_published_models() {
     // keras-hub's presets, and the 64 rows that the published files pad the vocabulary with.
     let presets = [
         (Variant::Published224, 2_923_335_408_u64),
         (Variant::Published448, 2_924_220_144),
         (Variant::Published896, 2_927_759_088),
+        (Variant::Second3b, 3_032_094_960),
+        (Variant::Second10b, 9_662_409_456),
     ];
     for (variant, parameters) in presets {
-        let bytes = weight_bytes(&variant.config().unwrap(), Format::Bf16);
-        assert_eq!(bytes, 2 * (parameters + 64 * 2048), "{variant:?}");
+        let config = variant.config().unwrap();
+        let padding = 64 * config.text.hidden_size as u64;
+        assert_eq!(weight_bytes(&config, Format::Bf16), 2 * (parameters + padding), "{variant:?}");
     }
 }
 

@@ -2,23 +2,22 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::Path;
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::backend::Backend;
-use burn::tensor::{DType, Int, Tensor};
+use burn::tensor::{Bytes, DType};
 use paligemma_files::is_unfinished;
 use paligemma_nn::{NnBackend, Projections};
 use paligemma_packed::PackedFormat;
 use safetensors::Dtype;
 
 use crate::checkpoint::Checkpoint;
+use crate::held::{Held, held_parameters};
 use crate::layout::LAYOUTS;
 use crate::load::{Progress, check_module};
 use crate::masks::MASK_FILES;
-use crate::names::ModulePath;
 use crate::packed::Packing;
 use crate::save::SaveError;
 use crate::source::{INDEX, SourceError, SourceTensor};
@@ -48,12 +47,6 @@ pub fn convert<B: NnBackend, M: Projections<B>>(
         return Err(SaveError::Packed { format });
     }
     check_folder(folder, checkpoint)?;
-    let mut tensors = collect::<B, M>(&module.packed(format), checkpoint)?;
-    // Every packed matrix is as long as a multiple of the alignment, so all of them are aligned.
-    tensors.sort_by(|a, b| (a.packed.is_none(), &a.name).cmp(&(b.packed.is_none(), &b.name)));
-    let matrices = tensors.iter().filter(|tensor| tensor.packed.is_some());
-    let shapes = matrices.map(|tensor| (tensor.name.clone(), tensor.source.matrix())).collect();
-    let metadata = BTreeMap::from([Packing::entry(format, shapes)?]);
 
     // All closures hold this; they are called one after the other.
     let state = RefCell::new((0, &mut progress));
@@ -62,20 +55,66 @@ pub fn convert<B: NnBackend, M: Projections<B>>(
         *done += source.data.len();
         progress(Progress { tensor: &source.name, done: *done, total });
     };
-    let pending = tensors.into_iter().map(|Collected { name, source, packed }| Pending {
-        name,
-        shape: packed.map_or_else(|| source.shape.clone(), |bytes| vec![bytes]),
-        dtype: if packed.is_some() { Dtype::U8 } else { Dtype::F32 },
-        read: Box::new(move || {
+    let part = |held: Held| {
+        let source = checkpoint.tensors.get(&held.path);
+        let source = source.ok_or_else(|| SaveError::Name { path: held.path.clone() })?;
+        let packed = held.packed;
+        let read = move || {
             let bytes = match packed {
-                Some(bytes) => source.packed(bytes)?,
+                Some(layout) => source.packed(layout.bytes())?,
                 None => source.float(DType::F32)?.bytes,
             };
             taken(source);
             Ok(bytes)
-        }),
-    });
-    write_checkpoint(folder, pending.collect(), metadata, others)
+        };
+        Ok(PackedPart { held, read: Box::new(read) })
+    };
+    let parts = held_parameters::<B, M>(module, Some(format)).into_iter().map(part);
+    write_packed(folder, format, parts.collect::<Result<_, SaveError>>()?, others)
+}
+
+/// A parameter of a packed file, whose bytes are read when it is its turn.
+pub struct PackedPart<'a> {
+    /// What it is.
+    pub held: Held,
+    /// Its bytes: packed if it is held so, and f32 otherwise.
+    pub read: Box<dyn FnOnce() -> Result<Bytes, SaveError> + 'a>,
+}
+
+impl fmt::Debug for PackedPart<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PackedPart").field("held", &self.held).finish_non_exhaustive()
+    }
+}
+
+/// Writes a packed checkpoint of these parameters, all of a model's that was packed in `format`,
+/// with `others` beside it. Memory holds one of them at a time.
+///
+/// # Errors
+///
+/// If a parameter has no published name or cannot be read, or a file cannot be written.
+pub fn write_packed(
+    folder: &Path,
+    format: PackedFormat,
+    parts: Vec<PackedPart<'_>>,
+    others: &[(String, Vec<u8>)],
+) -> Result<(), SaveError> {
+    let (mut shapes, mut tensors) = (BTreeMap::new(), Vec::with_capacity(parts.len()));
+    for PackedPart { held: Held { path, shape, packed }, read } in parts {
+        let name = LAYOUTS[0].file_name(&path).ok_or(SaveError::Name { path })?;
+        let (shape, dtype) = match packed {
+            Some(layout) => {
+                shapes.insert(name.clone(), [layout.outputs, layout.inputs]);
+                (vec![layout.bytes()], Dtype::U8)
+            }
+            None => (shape, Dtype::F32),
+        };
+        tensors.push(Pending { name, shape, dtype, read });
+    }
+    // Every packed matrix is as long as a multiple of the alignment, so all of them are aligned.
+    tensors.sort_by(|a, b| (a.dtype != Dtype::U8, &a.name).cmp(&(b.dtype != Dtype::U8, &b.name)));
+    let metadata = BTreeMap::from([Packing::entry(format, shapes)?]);
+    write_checkpoint(folder, tensors, metadata, others)
 }
 
 /// The files beside the weights of the checkpoint in `folder`: its configuration, its tokenizer,
@@ -127,54 +166,5 @@ fn is_converted(folder: &Path) -> bool {
     match Checkpoint::open(folder) {
         Ok(checkpoint) => checkpoint.packed_format().is_some(),
         Err(error) => matches!(error, SourceError::Packing { .. }),
-    }
-}
-
-/// A tensor of the file to be written, and where it comes from.
-struct Collected<'a> {
-    /// The name in the file.
-    name: String,
-    source: &'a SourceTensor,
-    /// The length of a matrix when it is packed.
-    packed: Option<usize>,
-}
-
-fn collect<'a, B: Backend, M: Module<B>>(
-    module: &M,
-    checkpoint: &'a Checkpoint,
-) -> Result<Vec<Collected<'a>>, SaveError> {
-    let mut collector = Collector { path: ModulePath::default(), found: Vec::new() };
-    module.visit(&mut collector);
-    let resolve = |(path, packed): (String, Option<usize>)| {
-        let name = LAYOUTS[0].file_name(&path);
-        match name.zip(checkpoint.tensors.get(&path)) {
-            Some((name, source)) => Ok(Collected { name, source, packed }),
-            None => Err(SaveError::Name { path }),
-        }
-    };
-    collector.found.into_iter().map(resolve).collect()
-}
-
-/// The paths of a module's parameters, and the lengths of those that are packed.
-struct Collector {
-    path: ModulePath,
-    found: Vec<(String, Option<usize>)>,
-}
-
-impl<B: Backend> ModuleVisitor<B> for Collector {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.enter(name, container);
-    }
-
-    fn exit_module(&mut self, name: &str, container: &str) {
-        self.path.exit(name, container);
-    }
-
-    fn visit_float<const D: usize>(&mut self, _param: &Param<Tensor<B, D>>) {
-        self.found.push((self.path.joined(), None));
-    }
-
-    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<B, D, Int>>) {
-        self.found.push((self.path.joined(), Some(param.lazy_shape().num_elements())));
     }
 }

@@ -61,6 +61,7 @@ mod config;
 mod convert;
 mod fingerprint;
 mod finite;
+mod held;
 #[cfg(feature = "hub")]
 pub mod hub;
 mod json;
@@ -83,8 +84,9 @@ pub use adapter::{
 };
 pub use checkpoint::{Checkpoint, Elements, TensorInfo};
 pub use config::{ColPaliConfig, ConfigError, PaliGemmaConfig};
-pub use convert::{convert, other_files};
+pub use convert::{PackedPart, convert, other_files, write_packed};
 pub use finite::NotFinite;
+pub use held::{Held, held_parameters};
 pub use layout::{LAYOUTS, Layout, MASK_LAYOUT};
 pub use load::{LoadError, Progress, check_module, load_module, load_packed};
 pub use masks::{MASK_FILES, find_masks, load_masks, save_masks};

@@ -75,7 +75,7 @@ impl Packing {
 }
 
 /// The format in which a matrix of this shape has `bytes`: no two formats are equally long.
-fn format_of([outputs, inputs]: [usize; 2], bytes: usize) -> Option<PackedFormat> {
+pub(crate) fn format_of([outputs, inputs]: [usize; 2], bytes: usize) -> Option<PackedFormat> {
     let fits = |&format: &PackedFormat| PackedLayout { format, outputs, inputs }.bytes() == bytes;
     [PackedFormat::Bf16, PackedFormat::Int8, PackedFormat::Int4].into_iter().find(fits)
 }
