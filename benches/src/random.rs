@@ -215,11 +215,8 @@ impl<'a> RandomTensor<'a> {
             let numbers = &numbers[row * layout.inputs..][..layout.inputs];
             out.iter_mut().zip(numbers).for_each(|(out, bytes)| *out = number(bytes));
         };
-        let failed = |source| LoadError::Pack {
-            tensor: held.path.clone(),
-            path: folder.to_owned(),
-            source,
-        };
+        let failed =
+            |source| LoadError::Pack { tensor: held.path.clone(), path: folder.to_owned(), source };
         let packed = bytes::Bytes::from_owner(layout.pack(row).map_err(failed)?);
         Ok(Bytes::from_shared(packed, AllocationProperty::Native))
     }

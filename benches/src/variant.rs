@@ -35,10 +35,8 @@ impl Variant {
     /// If the embedded configuration cannot be read.
     pub fn config(self) -> Result<PaliGemmaConfig, ConfigError> {
         let pocket = PaliGemmaConfig::from_json(paligemma::pocket::CONFIG)?;
-        let tokens = |config| PaliGemmaConfig {
-            image_token_index: pocket.image_token_index,
-            ..config
-        };
+        let tokens =
+            |config| PaliGemmaConfig { image_token_index: pocket.image_token_index, ..config };
         let published = |size| tokens(PaliGemmaConfig::published_3b(size));
         let [second_3b, second_10b, _] = PaliGemmaConfig::published_2(224);
         Ok(match self {

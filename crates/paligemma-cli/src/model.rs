@@ -1,5 +1,6 @@
 //! A model's name to the model: embedded, in a folder, or on the hub, with an adapter or without.
 
+use std::io::{Write, stderr};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -104,5 +105,9 @@ pub(crate) fn open(
     let show = |Progress { done, total, .. }: Progress<'_>| bar.show(done, total);
     let model = PaliGemma::open_place(place, device, dtype, show)?;
     bar.clear();
+    if let Some(oversize) = model.oversize() {
+        // Nobody may be reading, and the model works.
+        writeln!(stderr(), "warning: {oversize}").ok();
+    }
     Ok(model)
 }

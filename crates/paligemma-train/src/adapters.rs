@@ -1,5 +1,7 @@
 //! Adapters of low rank: which matrices get one, and what it is made of.
 
+use std::collections::BTreeSet;
+
 use burn::tensor::backend::AutodiffBackend;
 use paligemma::Model;
 use paligemma_checkpoint::{AdapterConfig, TABLE};
@@ -72,21 +74,33 @@ impl Lora {
         Ok(())
     }
 
+    /// The published names and the shapes of the matrices that get one; nothing is allocated.
+    pub(crate) fn targets<B: NnBackend>(
+        &self,
+        model: Model<B>,
+    ) -> Result<(Model<B>, Vec<(String, [usize; 2])>), SelectionError> {
+        self.check()?;
+        let mut matrices = Vec::new();
+        let model = model.each_projection(|path, projection| {
+            matrices.extend((path != TABLE).then(|| (published(path), projection.dims())));
+            projection
+        });
+        let names: Vec<String> = matrices.iter().map(|(name, _)| name.clone()).collect();
+        let mut fits = self.targets.of(&names)?.into_iter();
+        matrices.retain(|_| fits.next().unwrap_or_default());
+        Ok((model, matrices))
+    }
+
     /// The model with new adapters, where it has none yet.
     pub(crate) fn add<B: AutodiffBackend + NnBackend>(
         &self,
         model: Model<B>,
     ) -> Result<Model<B>, SelectionError> {
-        self.check()?;
-        let mut names = Vec::new();
-        let model = model.each_projection(|path, projection| {
-            names.extend((path != TABLE).then(|| published(path)));
-            projection
-        });
-        let mut targets = self.targets.of(&names)?.into_iter();
+        let (model, targets) = self.targets(model)?;
+        let targets: BTreeSet<String> = targets.into_iter().map(|(name, _)| name).collect();
         let scale = self.alpha / self.rank as f64;
         Ok(model.each_projection(|path, projection| {
-            let target = path != TABLE && targets.next().unwrap_or_default();
+            let target = path != TABLE && targets.contains(&published(path));
             if !target || projection.adapter().is_some() {
                 return projection;
             }

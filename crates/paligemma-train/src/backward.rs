@@ -17,7 +17,7 @@ use crate::{Loss, Rows};
 
 /// Logits that are held at a time: 128 MiB in f32, for 130 answer tokens over the published
 /// vocabulary.
-const LOGITS: usize = 1 << 25;
+pub(crate) const LOGITS: usize = 1 << 25;
 
 /// How the gradients of a batch are computed.
 #[derive(Clone, Copy, Debug, PartialEq)]

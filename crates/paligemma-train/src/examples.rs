@@ -63,6 +63,8 @@ pub struct Examples {
     /// Pixels along a side.
     side: usize,
     settings: Settings,
+    /// The most pictures and the most text tokens of an example.
+    largest: (usize, usize),
 }
 
 /// A batch that is on no device yet.
@@ -118,7 +120,8 @@ impl Examples {
         if examples.is_empty() {
             return Err(ExamplesError::None { data: settings.data });
         }
-        let all = Self { examples, tokenizer, side, settings };
+        let mut all = Self { examples, tokenizer, side, settings, largest: (0, 0) };
+        let (mut pictures, mut longest) = all.largest;
         for (index, example) in all.examples.iter().enumerate() {
             let (data, number) = (all.settings.data.clone(), index + 1);
             let tokens = match all.text_tokens(example) {
@@ -130,7 +133,9 @@ impl Examples {
             if tokens > most {
                 return Err(ExamplesError::Long { data, number, tokens, most });
             }
+            (pictures, longest) = (pictures.max(example.images.len()), longest.max(tokens));
         }
+        all.largest = (pictures, longest);
         Ok(all)
     }
 
@@ -147,6 +152,11 @@ impl Examples {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.examples.len()
+    }
+
+    /// The most pictures and the most text tokens of an example.
+    pub(crate) fn largest(&self) -> (usize, usize) {
+        self.largest
     }
 
     /// Whether there are none.

@@ -13,7 +13,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use burn::tensor::FloatDType;
 use burn::tensor::backend::AutodiffBackend;
 use burn_autodiff::Autodiff;
 use paligemma::{DeviceSpec, Model, Place, Storage};
@@ -26,9 +25,10 @@ pub use error::FinetuneError;
 pub use event::{Event, Outcome};
 pub use judge::{Judge, JudgeError};
 
+use crate::memory::{Plan, activations};
 use crate::{
     Examples, ExamplesError, HostBatch, Parameter, Peers, PeersError, RunDirectory, Settings,
-    Stepped, Trainer, select,
+    Stepped, Trainer, TrainingNeeds, select,
 };
 use keeper::Keeper;
 
@@ -57,14 +57,6 @@ pub struct Finetune<'a> {
 /// Held while a backend draws numbers by a seed.
 static DRAWING: Mutex<()> = Mutex::new(());
 
-/// What activations are computed in for a storage.
-fn activations(storage: Storage) -> FloatDType {
-    match storage {
-        Storage::Dense(dtype) => dtype,
-        Storage::Packed(_) => FloatDType::F32,
-    }
-}
-
 impl Finetune<'_> {
     /// Runs on a backend; `observe` is told of everything and may stop the run after a step.
     ///
@@ -84,11 +76,13 @@ impl Finetune<'_> {
         let held_out = self.settings.eval.as_deref();
         let held_out = held_out.map(|path| self.examples(path, &config)).transpose()?;
         let count = examples.len();
+        let needs = self.needs::<B>(&config, &examples, device)?;
         let (mut trainer, parameters) = self.trainer::<Autodiff<B>>(&config, count, device)?;
         let (first, total) = (trainer.steps, trainer.schedule.steps);
         let mut keeper = Keeper::open(self, &config, held_out.as_ref(), &trainer, device)?;
         self.meet::<B>(&trainer, count, device)?;
-        let begun = Event::Begun { parameters: &parameters, examples: count, steps: first, total };
+        let parameters = &parameters;
+        let begun = Event::Begun { parameters, examples: count, steps: first, total, needs };
         let mut goes_on = !self.peers.any::<B>(observe(begun).is_break(), device)?;
 
         let (started, mut seen) = (Instant::now(), 0);
@@ -134,6 +128,19 @@ impl Finetune<'_> {
         self.peers.leave::<B>()?;
         let steps = trainer.steps;
         Ok(if steps == total { Outcome::Done } else { Outcome::Stopped { steps, total } })
+    }
+
+    /// What the run takes, if there is memory for it.
+    fn needs<B: NnBackend>(
+        &self,
+        config: &PaliGemmaConfig,
+        examples: &Examples,
+        device: &B::Device,
+    ) -> Result<TrainingNeeds, FinetuneError> {
+        let (checkpoint, (pictures, text)) = (&self.place.checkpoint()?, examples.largest());
+        let Self { settings, storage, device: spec, .. } = *self;
+        let plan = Plan { settings, config, checkpoint, storage, device: spec, pictures, text };
+        plan.check::<B>(device)
     }
 
     /// Meets the other workers, who have to be doing the same.

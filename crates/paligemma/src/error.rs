@@ -89,6 +89,18 @@ pub enum Error {
         /// The dtype asked for.
         dtype: crate::Dtype,
     },
+    /// The machine has too little memory for the model.
+    #[error("the model takes {needed} of memory in {dtype} and {available} are free: {way}")]
+    Memory {
+        /// How the model is to be held.
+        dtype: crate::Dtype,
+        /// What has to be in memory at any time.
+        needed: crate::Size,
+        /// What there is.
+        available: crate::Size,
+        /// What would fit.
+        way: String,
+    },
     /// The prompt and its pictures leave no room for an answer.
     #[error(
         "the prompt has {tokens} tokens with its pictures, the model's limit is {limit}: shorten it"

@@ -13,8 +13,10 @@ use crate::device::DeviceWork;
 use crate::engine::{Engine, HostPrompt, OnDevice, Reply};
 use crate::generation::{Generation, Start};
 use crate::masks::MaskModel;
+use crate::needs::Fitting;
 use crate::{
-    Answer, DeviceSpec, Dtype, Error, Model, Options, Place, Request, Scene, Storage, Stream, Usage,
+    Answer, DeviceSpec, Dtype, Error, Model, Options, Oversize, Place, Request, Scene, Storage,
+    Stream, Usage,
 };
 
 /// A PaliGemma that answers, on a device chosen at run time.
@@ -28,6 +30,7 @@ pub struct PaliGemma {
     report: LoadReport,
     pub(crate) masks: Option<MaskModel>,
     fingerprint: String,
+    oversize: Option<Oversize>,
 }
 
 impl std::fmt::Debug for PaliGemma {
@@ -58,18 +61,20 @@ struct Open<'a> {
 }
 
 impl DeviceWork for Open<'_> {
-    type Output = Result<(Box<dyn Engine>, LoadReport), Error>;
+    type Output = Result<(Box<dyn Engine>, LoadReport, Option<Oversize>), Error>;
 
     fn run<B: NnBackend>(self, device: B::Device) -> Self::Output {
         let Self { checkpoint, adapter, config, device: spec, dtype, progress } = self;
         let computes = |dtype: FloatDType| B::supports_dtype(&device, dtype.into());
         let storage = dtype.storage(spec, checkpoint, computes)?;
+        let fitting = Fitting { config, checkpoint, storage, device: spec };
+        let oversize = fitting.check::<B>(&device)?;
         let (model, report) = Model::<B>::load(config, checkpoint, storage, &device, progress)?;
         let model = match adapter {
             Some(adapter) => model.adapted(adapter)?,
             None => model,
         };
-        Ok((Box::new(OnDevice { model, device, storage }), report))
+        Ok((Box::new(OnDevice { model, device, storage }), report, oversize))
     }
 }
 
@@ -78,7 +83,8 @@ impl PaliGemma {
     /// an adapter of PEFT with its base, or the newest of a run ([`Place::locate`]).
     ///
     /// # Errors
-    /// If a file is missing or wrong, the device cannot be used, or does not compute in `dtype`.
+    /// If a file is missing or wrong, the device cannot be used, does not compute in `dtype`, or has
+    /// no memory for it.
     pub fn open(folder: &Path, device: DeviceSpec, dtype: Dtype) -> Result<Self, Error> {
         Self::open_with(folder, device, dtype, |_| ())
     }
@@ -120,8 +126,10 @@ impl PaliGemma {
         let device = device.resolve()?;
         let (checkpoint, config_of, progress) = (&checkpoint, &config, &mut progress);
         let open = Open { checkpoint, adapter, config: config_of, device, dtype, progress };
-        let (engine, report) = device.run(open)??;
-        let model = Self { engine, config, tokenizer, device, report, masks: None, fingerprint };
+        let (engine, report, oversize) = device.run(open)??;
+        let masks = None;
+        let model =
+            Self { engine, config, tokenizer, device, report, masks, fingerprint, oversize };
         model.with_masks_of(place)
     }
 
@@ -141,7 +149,9 @@ impl PaliGemma {
         let tokenizer = place.tokenizer(&config)?;
         let (report, masks, fingerprint) = (LoadReport::default(), None, String::new());
         let engine = Box::new(OnDevice { model, device, storage });
-        let model = Self { engine, config, tokenizer, device: spec, report, masks, fingerprint };
+        let (device, oversize) = (spec, None);
+        let model =
+            Self { engine, config, tokenizer, device, report, masks, fingerprint, oversize };
         model.with_masks_of(place)
     }
 
@@ -217,6 +227,12 @@ impl PaliGemma {
     /// What was loaded.
     pub fn report(&self) -> &LoadReport {
         &self.report
+    }
+
+    /// That the model is larger than the memory there was when it was opened, and works because its
+    /// file is mapped.
+    pub fn oversize(&self) -> Option<&Oversize> {
+        self.oversize.as_ref()
     }
 
     /// What tells this model from others, whatever device and format it is held in

@@ -5,7 +5,10 @@ use std::fmt::Display;
 use std::path::PathBuf;
 
 use clap::Args;
-use paligemma::{Error as ModelError, Fit, PaliGemma, Place, fit, pocket};
+use paligemma::{
+    Dtype, Error as ModelError, Fit, Needs, PackedFormat, PaliGemma, Place, Size, available_memory,
+    fit, needs, pocket,
+};
 use paligemma_checkpoint::{Checkpoint, Ignored, PaliGemmaConfig};
 use paligemma_processor::Tokenizer;
 
@@ -13,6 +16,18 @@ use crate::args::JsonArgs;
 use crate::error::Error;
 use crate::model::ModelName;
 use crate::{output, wire};
+
+/// What a model that is not packed can be held in.
+const DTYPES: [Dtype; 4] = [Dtype::F32, Dtype::Bf16, Dtype::Int8, Dtype::Int4];
+
+/// The dtype of packed files.
+fn dtype(format: PackedFormat) -> Dtype {
+    match format {
+        PackedFormat::Bf16 => Dtype::Bf16,
+        PackedFormat::Int8 => Dtype::Int8,
+        PackedFormat::Int4 => Dtype::Int4,
+    }
+}
 
 /// What is known of a model; what could not be read is in `problems`.
 #[derive(Debug, Default)]
@@ -23,6 +38,8 @@ pub(crate) struct Info {
     pub(crate) parameters: Option<usize>,
     pub(crate) weights: Option<Weights>,
     pub(crate) tokenizer: Option<Tokenizer>,
+    /// What the model takes in each dtype on the CPU, as far as it can be had in it.
+    pub(crate) needs: Vec<(Dtype, Needs)>,
     pub(crate) problems: Vec<ModelError>,
 }
 
@@ -75,7 +92,19 @@ impl Info {
         let checkpoint = info.keep(place.checkpoint());
         info.weights = checkpoint.as_ref().map(Weights::of);
         info.fit(checkpoint.as_ref());
+        info.estimate(checkpoint.as_ref());
         info
+    }
+
+    /// Tells the memory that the model takes.
+    fn estimate(&mut self, checkpoint: Option<&Checkpoint>) {
+        let Some(config) = self.config.clone() else { return };
+        let packed = checkpoint.and_then(Checkpoint::packed_format);
+        let dtypes = packed.map_or_else(|| DTYPES.to_vec(), |format| vec![dtype(format)]);
+        for dtype in dtypes {
+            let needs = self.keep(needs(&config, dtype, checkpoint));
+            self.needs.extend(needs.map(|needs| (dtype, needs)));
+        }
     }
 
     /// Counts the parameters, and finds out whether the weights are the configuration's.
@@ -129,8 +158,21 @@ impl Info {
         rows.extend(self.tokenizer.as_ref().map(|known| row("tokenizer", known.vocab_size())));
         rows.extend(self.parameters.map(|count| row("parameters", count)));
         rows.extend(self.weights.iter().flat_map(Weights::rows));
+        rows.extend(self.memory());
         rows.extend(self.problems.iter().map(|problem| row("problem", problem)));
         rows
+    }
+
+    /// What the model takes, and what there is.
+    fn memory(&self) -> Option<[String; 2]> {
+        let one = |(dtype, needs): &(Dtype, Needs)| match needs.mapped {
+            0 => format!("{dtype} {}", Size(needs.total())),
+            mapped => format!("{dtype} {} ({} mapped)", Size(needs.total()), Size(mapped)),
+        };
+        let needs: Vec<String> = self.needs.iter().map(one).collect();
+        let free = available_memory().map(|free| format!("; {} are free", Size(free)));
+        let all = || format!("{}{}", needs.join(", "), free.unwrap_or_default());
+        (!needs.is_empty()).then(|| row("memory", all()))
     }
 
     fn keep<T>(&mut self, result: Result<T, impl Into<ModelError>>) -> Option<T> {

@@ -141,7 +141,27 @@ pub(crate) struct Info<'a> {
     parameters: Option<usize>,
     weights: Option<Weights<'a>>,
     tokenizer: Option<Tokenizer>,
+    memory: Memory,
     problems: Vec<String>,
+}
+
+/// What the model takes on the CPU, in bytes.
+#[derive(Serialize)]
+struct Memory {
+    /// What there is; none where the system does not say.
+    available: Option<u64>,
+    /// By dtype.
+    needs: BTreeMap<String, Needs>,
+}
+
+#[derive(Serialize)]
+struct Needs {
+    total: u64,
+    weights: u64,
+    mapped: u64,
+    cache: u64,
+    activations: u64,
+    program: u64,
 }
 
 #[derive(Serialize)]
@@ -277,8 +297,21 @@ impl<'a> Info<'a> {
             parameters: info.parameters,
             weights: info.weights.as_ref().map(Weights::new),
             tokenizer: info.tokenizer.as_ref().map(Tokenizer::new),
+            memory: Memory::new(&info.needs),
             problems: info.problems.iter().map(ToString::to_string).collect(),
         }
+    }
+}
+
+impl Memory {
+    fn new(needs: &[(paligemma::Dtype, paligemma::Needs)]) -> Self {
+        let one = |(dtype, needs): &(paligemma::Dtype, paligemma::Needs)| {
+            let paligemma::Needs { weights, mapped, cache, activations, program } = *needs;
+            let total = needs.total();
+            let needs = Needs { total, weights, mapped, cache, activations, program };
+            (dtype.to_string(), needs)
+        };
+        Self { available: paligemma::available_memory(), needs: needs.iter().map(one).collect() }
     }
 }
 

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::support::{header, json, keys, paligemma, pocket_folder, prints};
 
-const INFO: [&str; 6] = ["config", "model", "parameters", "problems", "tokenizer", "weights"];
+const INFO: [&str; 7] =
+    ["config", "memory", "model", "parameters", "problems", "tokenizer", "weights"];
 
 #[test]
 fn a_model_is_described_without_loading_it() {
@@ -38,12 +39,34 @@ fn a_model_is_described_without_loading_it() {
             .sum();
         assert_eq!(info["parameters"], numbers);
         assert_eq!(info["tokenizer"]["eos"], 1);
+        let needs = &info["memory"]["needs"];
+        assert_eq!(keys(needs), ["bf16", "f32", "int4", "int8"]);
+        assert_eq!(needs["f32"]["weights"], 4 * numbers);
+        let total = |dtype: &str| needs[dtype]["total"].as_u64().unwrap();
+        assert!(total("int4") < total("int8") && total("int8") < total("bf16"), "{needs}");
         assert!(info["problems"].as_array().unwrap().is_empty());
         let text = prints(&words);
         for part in ["112 x 112 pixels", "positions", &numbers.to_string(), "published"] {
             assert!(text.contains(part), "`{part}` is not in {text}");
         }
     }
+}
+
+#[test]
+fn a_packed_model_takes_what_its_file_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("int4").display().to_string();
+    prints(&["convert", "--dtype", "int4", "--out", &out]);
+    let info = json(&["info", "--model", &out]);
+    let needs = &info["memory"]["needs"];
+    assert_eq!(keys(needs), ["int4"]);
+    assert_eq!(needs["int4"]["mapped"], needs["int4"]["weights"]);
+    // The file has a header besides.
+    let file = info["weights"]["bytes"].as_u64().unwrap();
+    let weights = needs["int4"]["weights"].as_u64().unwrap();
+    assert!((weights..weights + 65536).contains(&file), "{weights} of {file}");
+    let said = prints(&["info", "--model", &out]);
+    assert!(said.contains("memory") && said.contains("mapped"), "{said}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Why a run ends before its end.
 
 use burn::record::RecorderError;
-use paligemma::Dtype;
+use paligemma::{Dtype, Size};
 use paligemma_checkpoint::{AdapterError, SaveError, SourceError};
 use paligemma_data::DataError;
 use paligemma_processor::TokenizerError;
@@ -70,6 +70,16 @@ pub enum FinetuneError {
     Packed {
         /// How they are packed.
         dtype: Dtype,
+    },
+    /// The machine has too little memory for the run.
+    #[error("the run takes {needed} of memory and {available} are free: {way}")]
+    Memory {
+        /// What has to be in memory at any time.
+        needed: Size,
+        /// What there is.
+        available: Size,
+        /// What would fit.
+        way: String,
     },
     /// Answers that could not be scored.
     #[error(transparent)]

@@ -1,6 +1,6 @@
 //! What a run tells of itself.
 
-use crate::{Parameter, Stepped};
+use crate::{Parameter, Stepped, TrainingNeeds};
 
 /// What happens in a run.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub enum Event<'a> {
         steps: usize,
         /// Steps of the whole run.
         total: usize,
+        /// The memory that the run takes, by an estimate.
+        needs: TrainingNeeds,
     },
     /// A step was done.
     Step {

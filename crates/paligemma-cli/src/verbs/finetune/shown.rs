@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
 
+use paligemma::Size;
 use paligemma_train::Event;
 
 /// Between two lines of progress, on a terminal and elsewhere.
@@ -26,14 +27,16 @@ impl Shown {
     /// Writes a line if this is worth one now.
     pub(super) fn show(&mut self, event: &Event<'_>) {
         match *event {
-            Event::Begun { parameters, examples, steps, total } => {
+            Event::Begun { parameters, examples, steps, total, needs } => {
                 let trained = parameters.iter().filter(|parameter| parameter.trained);
                 let trained: usize = trained.map(paligemma_train::Parameter::count).sum();
                 let all: usize = parameters.iter().map(paligemma_train::Parameter::count).sum();
                 let before =
                     if steps > 0 { format!(", from step {steps} on") } else { String::new() };
                 line(&format!(
-                    "{examples} examples, {total} steps{before}; {trained} of {all} numbers are trained"
+                    "{examples} examples, {total} steps{before}; {trained} of {all} numbers are trained, \
+                     in about {} of memory",
+                    Size(needs.total())
                 ));
             }
             Event::Step { steps, total, epoch, stepped, pace, left } => {
