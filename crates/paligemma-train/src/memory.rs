@@ -185,27 +185,27 @@ impl Plan<'_> {
     /// What is trained, and how far the way back goes.
     fn trained<B: NnBackend>(&self, device: &B::Device) -> Result<Trained, FinetuneError> {
         let model = Model::<B>::new(&self.config.vision, &self.config.text, device);
-        let (names, numbers): (Vec<String>, Vec<usize>) = match self.settings.selection()? {
+        let trained: Vec<(String, usize)> = match self.settings.selection()? {
             Selection::Parameters(chosen) => {
                 let held = held_parameters::<B, _>(model, None);
                 let names: Vec<_> = held.iter().map(|held| published(&held.path)).collect();
                 let fits = chosen.of(&names)?;
-                let counts = held.iter().map(Held::count);
-                names.into_iter().zip(counts).zip(fits).filter_map(|(of, fits)| fits.then_some(of))
+                let all = names.into_iter().zip(held.iter().map(Held::count)).zip(fits);
+                all.filter_map(|(one, fits)| fits.then_some(one)).collect()
             }
-            .unzip(),
             Selection::Lora(lora) => {
+                let count = |[outputs, inputs]: [usize; 2]| lora.rank * (outputs + inputs);
                 let targets = lora.targets(model)?.1.into_iter();
-                targets.map(|(name, [outputs, inputs])| (name, lora.rank * (outputs + inputs)))
+                targets.map(|(name, shape)| (name, count(shape))).collect()
             }
-            .unzip(),
         };
+        let names = || trained.iter().map(|(name, _)| name);
         let text = self.config.text.num_hidden_layers;
-        let tower = names.iter().any(|name| name.starts_with("vision_tower."));
+        let tower = names().any(|name| name.starts_with("vision_tower."));
         // The way back goes from the last layer of the decoder to the first that is trained.
-        let first = names.iter().map(|name| decoder_layer(name).unwrap_or(0)).min();
+        let first = names().map(|name| decoder_layer(name).unwrap_or(0)).min();
         Ok(Trained {
-            numbers: numbers.iter().sum::<usize>() as u64,
+            numbers: trained.iter().map(|(_, numbers)| *numbers as u64).sum(),
             tower_layers: if tower { self.config.vision.num_hidden_layers } else { 0 },
             decoder_layers: first.map_or(0, |first| text.saturating_sub(first)),
         })
