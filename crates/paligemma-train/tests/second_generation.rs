@@ -150,8 +150,8 @@ fn gradients_of_fresh_adapters_follow_from_the_references() {
         }
         compared += 1;
     }
-    // Two layers of seven matrices.
-    assert_eq!(compared, 2 * 7);
+    // Four layers of seven matrices.
+    assert_eq!(compared, 4 * 7);
 }
 
 #[test]
