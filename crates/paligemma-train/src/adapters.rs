@@ -30,6 +30,14 @@ pub struct Lora {
     pub targets: Names,
 }
 
+/// A matrix that gets an adapter.
+pub(crate) struct Target {
+    /// Its published name, less `.weight`.
+    pub(crate) name: String,
+    /// `[out, in]`.
+    pub(crate) shape: [usize; 2],
+}
+
 impl Lora {
     /// Adapters on the matrices of the decoder's layers, worth twice the product of their factors,
     /// without dropout.
@@ -74,18 +82,19 @@ impl Lora {
         Ok(())
     }
 
-    /// The published names and the shapes of the matrices that get one; nothing is allocated.
+    /// The matrices that get one; nothing is allocated.
     pub(crate) fn targets<B: NnBackend>(
         &self,
         model: Model<B>,
-    ) -> Result<(Model<B>, Vec<(String, [usize; 2])>), SelectionError> {
+    ) -> Result<(Model<B>, Vec<Target>), SelectionError> {
         self.check()?;
         let mut matrices = Vec::new();
         let model = model.each_projection(|path, projection| {
-            matrices.extend((path != TABLE).then(|| (published(path), projection.dims())));
+            let (name, shape) = (published(path), projection.dims());
+            matrices.extend((path != TABLE).then_some(Target { name, shape }));
             projection
         });
-        let names: Vec<String> = matrices.iter().map(|(name, _)| name.clone()).collect();
+        let names: Vec<String> = matrices.iter().map(|matrix| matrix.name.clone()).collect();
         let mut fits = self.targets.of(&names)?.into_iter();
         matrices.retain(|_| fits.next().unwrap_or_default());
         Ok((model, matrices))
@@ -97,7 +106,7 @@ impl Lora {
         model: Model<B>,
     ) -> Result<Model<B>, SelectionError> {
         let (model, targets) = self.targets(model)?;
-        let targets: BTreeSet<String> = targets.into_iter().map(|(name, _)| name).collect();
+        let targets: BTreeSet<String> = targets.into_iter().map(|target| target.name).collect();
         let scale = self.alpha / self.rank as f64;
         Ok(model.each_projection(|path, projection| {
             let target = path != TABLE && targets.contains(&published(path));

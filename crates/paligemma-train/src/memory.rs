@@ -200,7 +200,7 @@ impl Plan<'_> {
             Selection::Lora(lora) => {
                 let count = |[outputs, inputs]: [usize; 2]| lora.rank * (outputs + inputs);
                 let targets = lora.targets(model)?.1.into_iter();
-                targets.map(|(name, shape)| (name, count(shape))).collect()
+                targets.map(|target| (target.name, count(target.shape))).collect()
             }
         };
         let names = || trained.iter().map(|(name, _)| name);
