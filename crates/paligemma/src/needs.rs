@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use burn::tensor::FloatDType;
-use paligemma_checkpoint::{Checkpoint, Elements, Held, PaliGemmaConfig, held_parameters};
+use paligemma_checkpoint::{
+    Checkpoint, Elements, Held, PaliGemmaConfig, TensorInfo, held_parameters,
+};
 use paligemma_nn::NnBackend;
 
 use crate::memory::available_memory;
@@ -131,9 +133,13 @@ fn dense(storage: Storage) -> FloatDType {
 
 /// Bytes of the parameters that a checkpoint has as they are held.
 fn mapped(held: &[Held], storage: Storage, checkpoint: &Checkpoint) -> u64 {
-    let tensors = checkpoint.tensors();
-    let found: BTreeMap<String, Elements> =
-        tensors.filter_map(|tensor| Some((tensor.module_path?, tensor.elements))).collect();
+    let known = |tensor: TensorInfo| {
+        let path = tensor.module_path?;
+        // A ColPali has the whole of its PaliGemma in a field.
+        let path = path.strip_prefix("vlm.").map(str::to_owned).unwrap_or(path);
+        Some((path, tensor.elements))
+    };
+    let found: BTreeMap<String, Elements> = checkpoint.tensors().filter_map(known).collect();
     let stays = |held: &&Held| {
         let wanted = match held.packed {
             Some(layout) => Elements::Packed(layout.format),

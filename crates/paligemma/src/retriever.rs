@@ -8,6 +8,7 @@ use paligemma_processor::{Tokenizer, preprocess};
 
 use crate::colpali::{ColPali, MultiVector};
 use crate::device::DeviceWork;
+use crate::needs::Fitting;
 use crate::{DeviceSpec, Dtype, Error, PaliGemma, Place, Storage};
 
 /// What stands after a page, and before a query (transformers `processing_colpali.py`).
@@ -66,6 +67,8 @@ impl<P: FnMut(Progress<'_>)> DeviceWork for Open<'_, P> {
         let Self { config, checkpoint, device: spec, dtype, progress } = self;
         let computes = |dtype: burn::tensor::FloatDType| B::supports_dtype(&device, dtype.into());
         let storage = dtype.storage(spec, checkpoint, computes)?;
+        let fitting = Fitting { config: &config.vlm, checkpoint, storage, device: spec };
+        fitting.check::<B>(&device)?;
         let model = ColPali::<B>::load(config, checkpoint, storage, &device, progress)?;
         Ok((Box::new(OnDevice { model, device, storage }), storage.into()))
     }
@@ -75,7 +78,8 @@ impl Retriever {
     /// Opens a ColPali that was found; `progress` is told of every tensor that is packed.
     ///
     /// # Errors
-    /// If a file is missing or wrong, the model is no ColPali, or the device cannot be used.
+    /// If a file is missing or wrong, the model is no ColPali, or the device cannot be used or
+    /// has no memory for it.
     pub fn open(
         place: &Place,
         device: DeviceSpec,
