@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Whether PEFT and transformers load what this project writes.
+"""Whether PEFT and transformers load what this project writes, and what they compute with it.
 
 usage: check_adapters.py FOLDER
 
@@ -8,7 +8,7 @@ FOLDER is the one that make_lora.py filled. In FOLDER/written
   adapter/  an adapter as the project writes it: PEFT has to take every tensor of it, find none
             missing, and compute the logits of the adapter it was read from
   merged/   a merged export: transformers has to find no tensor missing or unexpected, and compute
-            the same logits
+            the same logits; it writes those of the case a to FOLDER/tiny_pg1/merged.safetensors
 
 The tests of paligemma-checkpoint show that the project still writes these very files; its ignored
 test `write_fixtures` makes them anew.
@@ -20,7 +20,7 @@ import warnings
 import torch
 from make_lora import base, inputs
 from peft import PeftConfig, PeftModel
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import PaliGemmaForConditionalGeneration
 
 # Two orders of the same f32 sums.
@@ -51,6 +51,8 @@ def check_merged(folder, golden, expected):
     error = (model.eval()(**inputs(golden, "a")).logits - expected).abs().max()
     print(f"merged: nothing missing or unexpected, logits within {error:.1e}")
     assert error < CLOSE
+    kept = {f"{case}.logits": model(**inputs(golden, case)).logits.contiguous() for case in ("a",)}
+    save_file(kept, f"{folder}/merged.safetensors")
 
 
 if __name__ == "__main__":

@@ -180,10 +180,10 @@ def check(case, golden, over_tokens, seen):
 
 
 def factor(step):
-    """Linear warm-up to 1, then a cosine to 0."""
+    """Linear warm-up from 0 to 1, then a cosine to 0: big_vision's create_learning_rate_schedule."""
     warmup, steps = RECIPE["warmup"], RECIPE["steps"]
     if step < warmup:
-        return (step + 1) / warmup
+        return step / warmup
     return 0.5 * (1 + np.cos(np.pi * (step - warmup) / (steps - warmup)))
 
 

@@ -9,7 +9,7 @@ use crate::workspace::{self, Result};
 const LIMIT: u64 = 60 << 20;
 
 /// The backends of the bundle, flex being on by default.
-const FEATURES: &str = "paligemma-tests/cuda,paligemma-tests/wgpu,paligemma-tests/ndarray";
+const FEATURES: &str = "paligemma-tests/cuda,paligemma-tests/wgpu";
 
 /// Arguments of `device-bundle`.
 #[derive(clap::Args)]

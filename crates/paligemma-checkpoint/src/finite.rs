@@ -1,6 +1,7 @@
 //! `Checkpoint::not_finite`: tensors with numbers that are none, found by reading all of them.
 
 use burn::tensor::FloatDType;
+use paligemma_packed::{PackedFormat, PackedLayout};
 
 use crate::checkpoint::{Checkpoint, Elements};
 use crate::load::Progress;
@@ -18,8 +19,8 @@ pub struct NotFinite {
 impl Checkpoint {
     /// The tensors with numbers that are infinite or none (NaN), in the order of their paths.
     ///
-    /// Reads every number and keeps none in memory; `progress` is told of every tensor. Packed
-    /// matrices are passed over: what is wrong with one shows in what the model computes.
+    /// Reads every number and keeps none in memory; `progress` is told of every tensor. Of packed
+    /// matrices the scales are looked at, since integers are always finite.
     pub fn not_finite(&self, mut progress: impl FnMut(Progress<'_>)) -> Vec<NotFinite> {
         let total = self.tensors.values().map(|tensor| tensor.data.len()).sum();
         let mut done = 0;
@@ -37,21 +38,38 @@ impl Checkpoint {
     }
 }
 
-/// Numbers whose exponent has all bits set, which only infinities and NaN have (IEEE 754).
+/// The numbers of a tensor that are infinite or none; of a packed one, those of its scales too.
 fn count(tensor: &SourceTensor) -> usize {
+    match tensor.elements {
+        Elements::Float(dtype) => count_as(dtype, &tensor.data),
+        Elements::Packed(format) => {
+            let [outputs, inputs] = tensor.matrix();
+            let dtype = match format {
+                PackedFormat::Bf16 => FloatDType::BF16,
+                PackedFormat::Int8 => FloatDType::F32,
+                PackedFormat::Int4 => FloatDType::F16,
+            };
+            let layout = PackedLayout { format, outputs, inputs };
+            layout.float_parts(&tensor.data).map(|part| count_as(dtype, part)).sum()
+        }
+    }
+}
+
+/// Numbers whose exponent has all bits set, which only infinities and NaN have (IEEE 754).
+fn count_as(dtype: FloatDType, data: &[u8]) -> usize {
     let count16 = |exponent: u16| {
-        let numbers = tensor.data.as_chunks().0.iter();
+        let numbers = data.as_chunks().0.iter();
         numbers.filter(|bytes| u16::from_le_bytes(**bytes) & exponent == exponent).count()
     };
-    match tensor.elements {
-        Elements::Float(FloatDType::BF16) => count16(0x7f80),
-        Elements::Float(FloatDType::F16) => count16(0x7c00),
-        Elements::Float(FloatDType::F32) => {
-            let numbers = tensor.data.as_chunks().0.iter();
+    match dtype {
+        FloatDType::BF16 => count16(0x7f80),
+        FloatDType::F16 => count16(0x7c00),
+        FloatDType::F32 => {
+            let numbers = data.as_chunks().0.iter();
             let exponent = 0x7f80_0000;
             numbers.filter(|bytes| u32::from_le_bytes(**bytes) & exponent == exponent).count()
         }
         // No file is read with others.
-        Elements::Float(_) | Elements::Packed(_) => 0,
+        _ => 0,
     }
 }

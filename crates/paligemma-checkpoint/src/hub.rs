@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Cache, Repo, RepoType};
 
-use crate::settings::PREPROCESSOR;
+use crate::settings::{GENERATION, PREPROCESSOR};
 use crate::source::{INDEX, SourceError, WEIGHTS, read_index};
 
 const CONFIG: &str = "config.json";
@@ -220,6 +220,7 @@ impl Download<'_> {
         };
         fetch(TOKENIZER)?;
         unless_absent(fetch(PREPROCESSOR))?;
+        unless_absent(fetch(GENERATION))?;
         if unless_absent(fetch(WEIGHTS))?.is_none() {
             for shard in shards(&fetch(INDEX)?)? {
                 fetch(&shard)?;

@@ -17,6 +17,11 @@ use crate::source::{SourceError, SourceTensor};
 /// The first bytes of an archive.
 pub(crate) const MAGIC: &[u8] = b"PK\x03\x04";
 
+/// Compressed arrays may unpack to this many bytes for each of the archive, and this many besides:
+/// the numbers of weights hardly compress, and zeros are only few.
+const INFLATION: u64 = 16;
+const SMALL: u64 = 16 << 20;
+
 /// Why an array of an archive cannot be taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -36,6 +41,8 @@ pub enum ArrayProblem {
     },
     /// The compressed bytes are damaged, or compressed in a way that `NumPy` does not use.
     Compression,
+    /// It would unpack to far more than weights do.
+    Inflation,
 }
 
 impl fmt::Display for ArrayProblem {
@@ -52,6 +59,9 @@ impl fmt::Display for ArrayProblem {
                 write!(f, "has {found} bytes where its shape demands {expected}; fetch it again")
             }
             Self::Compression => f.write_str("cannot be unpacked; fetch the file again"),
+            Self::Inflation => f.write_str(
+                "would unpack to more than weights do: save it with numpy.savez, uncompressed",
+            ),
         }
     }
 }
@@ -61,6 +71,7 @@ pub(crate) fn parse(path: &Path, file: &Bytes) -> Result<Vec<SourceTensor>, Sour
     let failed = |source| SourceError::Archive { path: path.to_owned(), source };
     let mut archive = ZipArchive::new(Cursor::new(file)).map_err(failed)?;
     let mut tensors = Vec::with_capacity(archive.len());
+    let mut room = SMALL + INFLATION * file.len() as u64;
     for index in 0..archive.len() {
         let entry = archive.by_index_raw(index).map_err(failed)?;
         let name = entry.name().strip_suffix(".npy").unwrap_or(entry.name()).to_owned();
@@ -71,7 +82,7 @@ pub(crate) fn parse(path: &Path, file: &Bytes) -> Result<Vec<SourceTensor>, Sour
             unpacked: entry.size(),
             method: entry.compression(),
         };
-        let array = stored.bytes(file).and_then(|bytes| array(&bytes));
+        let array = stored.bytes(file, &mut room).and_then(|bytes| array(&bytes));
         let Array { elements, shape, data } = array.map_err(|problem| SourceError::Array {
             path: path.to_owned(),
             tensor: name.clone(),
@@ -98,7 +109,8 @@ struct Stored {
 }
 
 impl Stored {
-    fn bytes(&self, file: &Bytes) -> Result<Bytes, ArrayProblem> {
+    /// The array's file; what is unpacked is taken from `room`, the bytes that all may take.
+    fn bytes(&self, file: &Bytes, room: &mut u64) -> Result<Bytes, ArrayProblem> {
         let end = self.start.checked_add(self.length).filter(|&end| end <= file.len());
         let bytes = file.slice(self.start..end.ok_or(ArrayProblem::Compression)?);
         if self.method == CompressionMethod::Stored {
@@ -107,6 +119,7 @@ impl Stored {
         if self.method != CompressionMethod::DEFLATE {
             return Err(ArrayProblem::Compression);
         }
+        *room = room.checked_sub(self.unpacked).ok_or(ArrayProblem::Inflation)?;
         let mut unpacked = Vec::new();
         let mut reader = DeflateDecoder::new(&*bytes).take(self.unpacked);
         reader.read_to_end(&mut unpacked).map_err(|_| ArrayProblem::Compression)?;

@@ -21,6 +21,8 @@ use crate::packed::Packing;
 
 pub(crate) const WEIGHTS: &str = "model.safetensors";
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
+/// The first bytes of a GGUF file.
+const GGUF: &[u8] = b"GGUF";
 
 /// Why a checkpoint's files could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +53,16 @@ pub enum SourceError {
         tensor: String,
         /// What is wrong with it.
         problem: ArrayProblem,
+    },
+    /// A format in which no PaliGemma is published.
+    #[error(
+        "{} is a GGUF file, and no layout of PaliGemma in GGUF is published: use the original \
+        safetensors checkpoint",
+        path.display()
+    )]
+    Gguf {
+        /// The file.
+        path: PathBuf,
     },
     /// A folder without weights.
     #[error("{} has neither {WEIGHTS} nor {INDEX}", folder.display())]
@@ -211,13 +223,25 @@ pub(crate) fn open(path: &Path) -> Result<Vec<SourceTensor>, SourceError> {
         return open_file(path);
     }
     let candidates = [WEIGHTS, INDEX].map(|name| path.join(name));
-    let found = candidates.iter().find(|candidate| candidate.exists());
-    open_file(found.ok_or_else(|| SourceError::NoWeights { folder: path.to_owned() })?)
+    if let Some(found) = candidates.iter().find(|candidate| candidate.exists()) {
+        return open_file(found);
+    }
+    let failed = |source| SourceError::Read { path: path.to_owned(), source };
+    for entry in fs::read_dir(path).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_some_and(|extension| extension == "gguf") {
+            return Err(SourceError::Gguf { path });
+        }
+    }
+    Err(SourceError::NoWeights { folder: path.to_owned() })
 }
 
 /// The tensors of a safetensors or npz file held in memory; `path` is what errors call it.
 pub(crate) fn parse(path: &Path, file: &Bytes) -> Result<Vec<SourceTensor>, SourceError> {
-    // As the length of a safetensors header, this would be more than any file.
+    // As the length of a safetensors header, either magic would be more than any file.
+    if file.starts_with(GGUF) {
+        return Err(SourceError::Gguf { path: path.to_owned() });
+    }
     let parse = if file.starts_with(npz::MAGIC) { npz::parse } else { parse_safetensors };
     let mut tensors = parse(path, file)?;
     tensors.sort_by(|a, b| a.name.cmp(&b.name));

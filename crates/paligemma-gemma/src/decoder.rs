@@ -3,11 +3,15 @@
 use burn::module::Module;
 use burn::tensor::{DType, Int, Tensor};
 use paligemma_nn::{
-    NnBackend, PrefixMask, Projection, Projections, RmsNorm, RotaryTable, Walk, softcap,
+    NnBackend, PackedFormat, PrefixMask, Projection, Projections, RmsNorm, RotaryTable, Walk,
+    softcap,
 };
 
 use crate::layer::Pass;
 use crate::{DecoderLayer, GemmaConfig, KvCache};
+
+/// The width from which a table of 4 bits serves.
+const NARROW: usize = 1024;
 
 /// A Gemma or Gemma 2 decoder with tied embeddings; which it is, its configuration says.
 ///
@@ -163,6 +167,22 @@ impl<B: NnBackend> Projections<B> for Gemma<B> {
         Self {
             embed_tokens: walk.part("embed_tokens", self.embed_tokens),
             layers: walk.part("layers", self.layers),
+            ..self
+        }
+    }
+
+    /// With 4 bits, the table of a narrow decoder has 8. An embedding is a row of it as it was
+    /// rounded, and so few products do not average that away; published decoders are wide enough,
+    /// and read the whole table for every token (docs/numerics.md).
+    fn packed(self, format: PackedFormat) -> Self {
+        let narrow = self.embed_tokens.dims()[1] < NARROW;
+        let table = match format {
+            PackedFormat::Int4 if narrow => PackedFormat::Int8,
+            format => format,
+        };
+        Self {
+            embed_tokens: self.embed_tokens.packed(table),
+            layers: self.layers.packed(format),
             ..self
         }
     }

@@ -81,6 +81,18 @@ impl PackedLayout {
         self.panels() * self.panel_bytes()
     }
 
+    /// The parts of a packed matrix that hold floating point numbers: the weights themselves of
+    /// [`PackedFormat::Bf16`], scales in f32 of [`PackedFormat::Int8`] and in f16 of
+    /// [`PackedFormat::Int4`].
+    pub fn float_parts<'a>(&self, bytes: &'a [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let (block, integers) = match self.format {
+            PackedFormat::Bf16 => (self.panel_bytes(), 0),
+            PackedFormat::Int8 => (self.panel_bytes(), self.depth() * LANES),
+            PackedFormat::Int4 => (INT4_BLOCK, STEP * LANES / 2),
+        };
+        bytes.chunks_exact(block.max(1)).map(move |block| &block[integers..])
+    }
+
     pub(crate) fn panels(&self) -> usize {
         self.outputs.div_ceil(LANES)
     }

@@ -32,6 +32,7 @@ pub mod dense;
 mod isa;
 mod kernels;
 mod layout;
+mod levels;
 pub mod math;
 mod memory;
 mod pack;

@@ -5,11 +5,12 @@ use std::io;
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-use crate::activations::{ROUNDER, quantize};
+use crate::activations::quantize;
 use crate::buffer::PackedBuffer;
 #[cfg(target_arch = "x86_64")]
 use crate::isa::Isa;
 use crate::layout::{GROUP, INT4_BLOCK, LANES, MOST_INPUTS, PackedFormat, PackedLayout, STEP};
+use crate::levels;
 
 /// Why a matrix cannot be packed.
 #[derive(Debug, thiserror::Error)]
@@ -261,13 +262,13 @@ fn encode(format: PackedFormat, values: &[f32], words: &mut [u32], scales: &mut 
             let groups =
                 values.as_chunks::<GROUP>().0.iter().zip(words.chunks_exact_mut(GROUP / 8));
             for ((values, words), scale) in groups.zip(scales) {
-                *scale = int4_scale_of(values);
-                let inverse = inverse(*scale);
-                let mut levels = [0; GROUP];
-                for (level, value) in levels.iter_mut().zip(values) {
-                    *level = int4_level(*value, inverse).to_bits() as u8;
+                *scale = levels::scale_of(values);
+                let inverse = levels::inverse(*scale);
+                let mut chosen = [0; GROUP];
+                for (level, value) in chosen.iter_mut().zip(values) {
+                    *level = levels::level(*value, inverse).to_bits() as u8;
                 }
-                for (eight, word) in levels.as_chunks::<8>().0.iter().zip(words) {
+                for (eight, word) in chosen.as_chunks::<8>().0.iter().zip(words) {
                     let [a, b, c, d, e, f, g, h] = *eight;
                     *word = u32::from_le_bytes([a | e << 4, b | f << 4, c | g << 4, d | h << 4]);
                 }
@@ -281,49 +282,4 @@ fn encode(format: PackedFormat, values: &[f32], words: &mut [u32], scales: &mut 
 pub(crate) fn round_to_bf16(value: f32) -> u32 {
     let bits = value.to_bits();
     bits.wrapping_add(0x7FFF + (bits >> 16 & 1)) >> 16
-}
-
-#[inline(always)]
-fn inverse(scale: f32) -> f32 {
-    if scale == 0.0 { 0.0 } else { scale.recip() }
-}
-
-/// The level, 0 to 15, that stands for `value`, in the lowest bits.
-#[inline(always)]
-fn int4_level(value: f32, inverse: f32) -> f32 {
-    (value * inverse + 8.0).clamp(0.0, 15.0) + ROUNDER
-}
-
-/// The scale with the least squared error, as f16 holds it: 16 levels are not symmetric, so the
-/// largest weight may take either end, and a smaller scale that cuts it off may serve the others
-/// better.
-#[inline(always)]
-fn int4_scale_of(values: &[f32; GROUP]) -> f32 {
-    let (mut low, mut high) = ([0.0_f32; 8], [0.0_f32; 8]);
-    for values in values.as_chunks::<8>().0 {
-        for ((low, high), &value) in low.iter_mut().zip(&mut high).zip(values) {
-            *low = low.min(value);
-            *high = high.max(value);
-        }
-    }
-    let low = low.into_iter().fold(0.0, f32::min);
-    let high = high.into_iter().fold(0.0, f32::max);
-    let most = if high > -low { high } else { low };
-    let mut best = (f32::INFINITY, 0.0);
-    for levels in [-8.0, -8.6, -9.2, -7.4, 7.0, 7.6] {
-        let scale = f16::from_f32(most / levels).to_f32();
-        let inverse = inverse(scale);
-        let mut errors = [0.0; 8];
-        for values in values.as_chunks::<8>().0 {
-            for (error, value) in errors.iter_mut().zip(values) {
-                let miss = (int4_level(*value, inverse) - ROUNDER - 8.0) * scale - value;
-                *error += miss * miss;
-            }
-        }
-        let error = errors.iter().sum();
-        if error < best.0 {
-            best = (error, scale);
-        }
-    }
-    best.1
 }

@@ -8,7 +8,7 @@ use crate::{Activation, Isa, PackError, PackedFormat, PackedLayout, Rows, Scorin
 const FORMATS: [PackedFormat; 3] = [PackedFormat::Bf16, PackedFormat::Int8, PackedFormat::Int4];
 
 /// Numbers in -1..1 that only depend on the seed.
-fn noise(seed: u64, count: usize) -> Vec<f32> {
+pub(crate) fn noise(seed: u64, count: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     (0..count)
         .map(|_| {

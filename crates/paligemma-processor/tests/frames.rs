@@ -25,7 +25,7 @@ fn largest_difference(left: &RgbImage, right: &RgbImage) -> u8 {
 
 #[test]
 fn animations_are_drawn_as_the_reference_draws_them() {
-    for name in ["parts.gif", "cleared.gif", "parts.webp", "cleared.webp", "parts.png"] {
+    for name in ANIMATIONS {
         let clip = Clip::open(&golden(name)).unwrap();
         assert_eq!(clip.frames(), 5, "{name}");
         let strip = open_picture(&golden(&format!("{name}.frames.png"))).unwrap();
@@ -134,6 +134,57 @@ fn names_tell_pictures() {
         ("a.avif", false),
     ] {
         assert_eq!(is_picture_name(name.as_ref()), is, "{name}");
+    }
+}
+
+/// What a clip of these bytes is found to be; its frames must then be as many.
+fn opened(path: &Path, bytes: &[u8]) -> Result<usize, ClipError> {
+    fs::write(path, bytes).unwrap();
+    let clip = Clip::open(path)?;
+    let every: Vec<usize> = (0..clip.frames()).collect();
+    let frames = clip.read(&every)?;
+    assert_eq!(frames.len(), every.len());
+    Ok(frames.len())
+}
+
+const ANIMATIONS: [&str; 5] =
+    ["parts.gif", "cleared.gif", "parts.webp", "cleared.webp", "parts.png"];
+
+#[test]
+fn a_clip_that_is_cut_off_anywhere_is_an_error_or_shorter() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cut");
+    for name in ANIMATIONS {
+        let whole = fs::read(golden(name)).unwrap();
+        for end in 0..whole.len() {
+            if let Ok(frames) = opened(&path, &whole[..end]) {
+                assert!(frames <= 5, "{name}, {end} of {} bytes", whole.len());
+            }
+        }
+        assert_eq!(opened(&path, &whole).unwrap(), 5);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn a_damaged_clip_is_an_error_or_frames(
+        name in prop::sample::select(&ANIMATIONS[..]),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+    ) {
+        let mut bytes = fs::read(golden(name)).unwrap();
+        // Sizes stay, of which other tests are: a picture of a gigabyte takes its time.
+        let start = 32;
+        for (place, value) in damage {
+            let place = start + place.index(bytes.len() - start);
+            bytes[place] = value;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        // The decoders are other people's: what they make of it does not matter.
+        if let Err(error) = opened(&folder.path().join(name), &bytes) {
+            prop_assert!(error.to_string().contains(name));
+        }
     }
 }
 

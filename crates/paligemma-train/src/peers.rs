@@ -16,10 +16,8 @@ const BUCKET: usize = 1 << 24;
 /// Which of several workers one is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peers {
-    /// The workers, threads of this process.
-    pub here: usize,
-    /// Which of them this is, from 0.
-    pub number: usize,
+    rank: usize,
+    count: usize,
 }
 
 /// Why workers cannot go on together.
@@ -56,19 +54,24 @@ impl Peers {
         if refused { Err(PeersError::NotInBuild) } else { Ok(()) }
     }
 
+    /// The worker `rank`, from 0, of `count`, which are threads of this process.
+    pub fn new(rank: usize, count: usize) -> Self {
+        Self { rank, count }
+    }
+
     /// One worker, who asks nobody.
     pub fn alone() -> Self {
-        Self { here: 1, number: 0 }
+        Self::new(0, 1)
     }
 
-    /// How many workers there are in all.
+    /// How many workers there are.
     pub fn count(&self) -> usize {
-        self.here
+        self.count
     }
 
-    /// Which of all workers this is. The first writes what there is to write.
+    /// Which of the workers this is, from 0. The first writes what there is to write.
     pub fn rank(&self) -> usize {
-        self.number
+        self.rank
     }
 
     /// The sums of a few numbers, in f32.

@@ -172,7 +172,6 @@ impl Settings {
 
     /// How the rates go over the run.
     pub fn schedule(&self, examples: usize) -> Schedule {
-        let steps = self.steps(examples);
-        Schedule { steps, warmup: (steps as f64 * WARMUP).round() as usize }
+        Schedule::with_share(self.steps(examples), WARMUP)
     }
 }

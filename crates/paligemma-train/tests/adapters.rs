@@ -2,7 +2,7 @@
 //! selected to be trained.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn::module::{AutodiffModule, Module, ModuleVisitor, Param};
 use burn::optim::{GradientsParams, Optimizer, SgdConfig};
@@ -11,7 +11,8 @@ use burn_autodiff::Autodiff;
 use burn_flex::{Flex, FlexDevice};
 use paligemma::{Model, PackedFormat, Storage};
 use paligemma_checkpoint::{
-    AdapterFile, Checkpoint, ModulePath, PaliGemmaConfig, is_factor, save_adapter,
+    AdapterFile, Checkpoint, Export, ModulePath, PaliGemmaConfig, export, is_factor, other_files,
+    save_adapter,
 };
 use paligemma_nn::{NnBackend, PrefixMask};
 use paligemma_train::{
@@ -35,9 +36,16 @@ fn model<B: NnBackend>(storage: Storage) -> Model<B>
 where
     B::Device: Default,
 {
-    let folder = golden("published");
-    let config = PaliGemmaConfig::open(&folder).unwrap();
-    let checkpoint = Checkpoint::open(&folder).unwrap();
+    open(&golden("published"), storage)
+}
+
+/// The model of a folder.
+fn open<B: NnBackend>(folder: &Path, storage: Storage) -> Model<B>
+where
+    B::Device: Default,
+{
+    let config = PaliGemmaConfig::open(folder).unwrap();
+    let checkpoint = Checkpoint::open(folder).unwrap();
     Model::load(&config, &checkpoint, storage, &B::Device::default(), |_| ()).unwrap().0
 }
 
@@ -154,6 +162,19 @@ fn an_adapter_of_peft_gives_its_logits() {
     // The adapter does something.
     let without = logits(&model::<Flex>(F32));
     assert!(without.iter().zip(&expected).any(|(a, b)| (a - b).abs() > 0.1));
+}
+
+/// `check_adapters.py` has transformers load the same export, without a tensor missing or left over.
+#[test]
+fn a_merged_export_gives_the_logits_that_transformers_has_of_it() {
+    let (source, folder) = (golden("published"), tempfile::tempdir().unwrap());
+    let checkpoint = Checkpoint::open(&source).unwrap();
+    let (adapter, others) = (adapter(), other_files(&source).unwrap());
+    let what = Export { adapter: Some(&adapter), dtype: None, others: &others };
+    let out = folder.path().join("merged");
+    export(model::<Flex>(F32), &checkpoint, what, &out, |_| ()).unwrap();
+    let merged = open::<Flex>(&out, F32);
+    assert_near(&logits(&merged), &floats("merged.safetensors", "a.logits"), TOLERANCE);
 }
 
 #[test]

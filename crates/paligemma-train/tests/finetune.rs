@@ -1,4 +1,5 @@
-//! A run that is broken off and taken up comes to the same bits as one that is not.
+//! A run that is broken off and taken up comes to the same bits as one that is not, and trains what
+//! it says.
 
 mod support;
 
@@ -6,14 +7,19 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use burn::tensor::FloatDType;
 use burn_flex::{Flex, FlexDevice};
-use paligemma::{DeviceSpec, Place, Storage};
+use paligemma::{DeviceSpec, Model, Place, Storage, pocket};
+use paligemma_checkpoint::{Checkpoint, PaliGemmaConfig, save_module};
 use paligemma_nn::PackedFormat;
 use paligemma_train::{
     Event, Finetune, FinetuneError, LoraSettings, Outcome, Peers, RunDirectory, Settings,
 };
+use safetensors::SafeTensors;
 
 use support::data;
+
+const F32: Storage = Storage::Dense(FloatDType::F32);
 
 fn run(
     settings: &Settings,
@@ -21,9 +27,19 @@ fn run(
     storage: Storage,
     stop_after: usize,
 ) -> Result<Outcome, FinetuneError> {
-    let (place, run) = (Place::Embedded, RunDirectory::create(folder).unwrap());
+    run_of(&Place::Embedded, settings, folder, storage, stop_after)
+}
+
+fn run_of(
+    place: &Place,
+    settings: &Settings,
+    folder: &Path,
+    storage: Storage,
+    stop_after: usize,
+) -> Result<Outcome, FinetuneError> {
+    let run = &RunDirectory::create(folder).unwrap();
     let (device, judge, peers) = (DeviceSpec::Flex, None, &Peers::alone());
-    let finetune = Finetune { settings, place: &place, run: &run, storage, device, judge, peers };
+    let finetune = Finetune { settings, place, run, storage, device, judge, peers };
     finetune.run::<Flex>(&FlexDevice, |event| match event {
         Event::Step { steps, .. } if steps == stop_after => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
@@ -55,8 +71,7 @@ fn is_the_same_when_taken_up(settings: &Settings, storage: Storage, weights: &st
 fn a_full_run_goes_on_to_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     let settings = data(folder.path());
-    let f32 = Storage::Dense(burn::tensor::FloatDType::F32);
-    is_the_same_when_taken_up(&settings, f32, "model.safetensors");
+    is_the_same_when_taken_up(&settings, F32, "model.safetensors");
 }
 
 #[test]
@@ -68,13 +83,64 @@ fn adapters_over_packed_matrices_go_on_to_the_same_bits() {
     is_the_same_when_taken_up(&settings, int8, "adapter_model.safetensors");
 }
 
+/// The tensors of a loaded checkpoint that one step changes, and those that it leaves bit for bit.
+fn moved_and_kept(train: &str) -> [Vec<String>; 2] {
+    let folder = tempfile::tempdir().unwrap();
+    let base = folder.path().join("base");
+    fs::create_dir(&base).unwrap();
+    for (name, contents) in [
+        ("config.json", pocket::CONFIG.as_bytes()),
+        ("tokenizer.json", pocket::TOKENIZER),
+        ("model.safetensors", pocket::WEIGHTS),
+    ] {
+        fs::write(base.join(name), contents).unwrap();
+    }
+    let settings = data(folder.path());
+    // All examples in one step, which has no warm-up.
+    let (train, out) = (Some(train.to_owned()), folder.path().join("run"));
+    let settings = Settings { train, eval: None, epochs: 1, batch_size: 5, ..settings };
+    let place = Place::Folder(base.clone());
+    assert_eq!(run_of(&place, &settings, &out, F32, 0).unwrap(), Outcome::Done);
+
+    // What was there before, in the type that checkpoints of a run have.
+    let config = PaliGemmaConfig::open(&base).unwrap();
+    let checkpoint = Checkpoint::open(&base).unwrap();
+    let (model, _) = Model::<Flex>::load(&config, &checkpoint, F32, &FlexDevice, |_| ()).unwrap();
+    let before = folder.path().join("before");
+    save_module(&model, &before, &config, None).unwrap();
+    let read = |folder: &Path| fs::read(folder.join("model.safetensors")).unwrap();
+    let (before, after) = (read(&before), read(&out.join("step-0000001")));
+    let [before, after] = [&before, &after].map(|file| SafeTensors::deserialize(file).unwrap());
+    assert_eq!(before.len(), after.len());
+    let names = before.names().into_iter().map(ToString::to_string);
+    let data = |file: &SafeTensors<'_>, name: &str| file.tensor(name).unwrap().data().to_vec();
+    let (moved, kept) = names.partition(|name| data(&before, name) != data(&after, name));
+    [moved, kept]
+}
+
+#[test]
+fn all_of_a_loaded_checkpoint_is_trained() {
+    let [moved, kept] = moved_and_kept("full");
+    assert_eq!(kept, Vec::<String>::new());
+    for part in ["vision_tower.", "multi_modal_projector.", "language_model."] {
+        assert!(moved.iter().any(|name| name.starts_with(part)), "{part}");
+    }
+}
+
+#[test]
+fn a_frozen_tower_keeps_its_bits() {
+    let [moved, kept] = moved_and_kept("frozen-vision");
+    assert!(!kept.is_empty() && kept.iter().all(|name| name.starts_with("vision_tower.")));
+    assert!(!moved.iter().any(|name| name.starts_with("vision_tower.")), "{moved:?}");
+    assert!(moved.iter().any(|name| name.starts_with("multi_modal_projector.")));
+}
+
 #[test]
 fn what_cannot_be_trained_is_refused_before_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let settings = data(folder.path());
-    let f32 = Storage::Dense(burn::tensor::FloatDType::F32);
     let message = |settings: &Settings| {
-        run(settings, &folder.path().join("run"), f32, 0).unwrap_err().to_string()
+        run(settings, &folder.path().join("run"), F32, 0).unwrap_err().to_string()
     };
     let short = Settings { text_length: Some(5), ..settings.clone() };
     let told = message(&short);

@@ -163,7 +163,8 @@ fn steps_train_the_adapters_and_leave_the_base_as_it_is() {
         let mut trainer = Trainer::new(model, settings, selection, 1, FloatDType::F32, FlexDevice);
         let mut step = || trainer.step(vec![HostBatch::new(pixels(), 1, SIDE, rows(), 0)]).unwrap();
         let losses = [step().loss, step().loss, step().loss];
-        assert!(losses[2] < losses[1] && losses[1] < losses[0], "{storage:?}: {losses:?}");
+        // The warm-up begins with a step of no size.
+        assert!(losses[2] < losses[1] && losses[1] <= losses[0], "{storage:?}: {losses:?}");
 
         let after = parameters(&trainer.model);
         assert_eq!(before.len(), after.len());

@@ -25,10 +25,10 @@ fn run(settings: &Settings, folder: &Path, peers: &Peers) -> Result<Outcome, Fin
 
 /// A run of as many workers as there are settings, threads of this process.
 fn together(settings: &[Settings], folder: &Path) -> Vec<Result<Outcome, FinetuneError>> {
-    let here = settings.len();
+    let count = settings.len();
     thread::scope(|scope| {
-        let work = |(number, settings)| {
-            let peers = Peers { here, number };
+        let work = |(rank, settings)| {
+            let peers = Peers::new(rank, count);
             scope.spawn(move || run(settings, folder, &peers))
         };
         let workers: Vec<_> = settings.iter().enumerate().map(work).collect();
@@ -73,7 +73,7 @@ fn two_workers_are_one_with_the_examples_of_both() {
             .map(|name| folder.path().join(name));
     // The last of its eight steps has a single example, which leaves nothing to the second worker.
     let settings =
-        Settings { dropout: 0.0, accumulate: 1, learning_rate: 1e-4, ..data(folder.path()) };
+        Settings { dropout: 0.0, accumulate: 1, learning_rate: 5e-5, ..data(folder.path()) };
     assert_eq!(run(&settings, &alone, &Peers::alone()).unwrap(), Outcome::Done);
     let two = [settings.clone(), settings.clone()];
     for outcome in together(&two, &both) {
@@ -82,8 +82,9 @@ fn two_workers_are_one_with_the_examples_of_both() {
     let error = largest_difference(&alone, &both, "model.safetensors");
     // Adam divides by the root of what gradients were: each of the eight steps moves a weight by up
     // to the rate, however small its gradient, whose rounding may then be seen.
-    assert!(error < 1e-4, "{error}");
-    assert!(support::losses_differ_by(&alone, &both) < 1e-4);
+    assert!(error < 5e-5, "{error}");
+    let loss = support::losses_differ_by(&alone, &both);
+    assert!(loss < 1e-4, "{loss}");
 
     let lora = Some(LoraSettings { rank: 4, alpha: 8.0, dropout: 0.0 });
     let settings = Settings { lora, learning_rate: 1e-3, ..settings };

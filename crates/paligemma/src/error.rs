@@ -56,6 +56,12 @@ pub enum Error {
         /// What was asked for.
         model: String,
     },
+    /// A model without a configuration of its own, so without a head for retrieval.
+    #[error("{model} is no ColPali, which reads pages: name one with --model")]
+    NoColPali {
+        /// The model.
+        model: String,
+    },
     /// A run's folder names no folder in it.
     #[error("{} names `{}`, which is no folder beside it", pointer.display(), name.display())]
     Latest {

@@ -86,7 +86,8 @@ impl Retriever {
         dtype: Dtype,
         progress: impl FnMut(Progress<'_>),
     ) -> Result<Self, Error> {
-        let config = place.read("config.json")?.unwrap_or_default();
+        let config = place.read("config.json")?;
+        let config = config.ok_or_else(|| Error::NoColPali { model: place.to_string() })?;
         let config = ColPaliConfig::from_json(&String::from_utf8_lossy(&config));
         let config = config.map_err(|source| ConfigError::InFile {
             path: place.to_string().into(),

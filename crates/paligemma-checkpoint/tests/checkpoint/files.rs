@@ -190,3 +190,12 @@ fn a_broken_index_is_named() {
         assert_says(&Checkpoint::open(folder.path()).unwrap_err(), &[INDEX, part]);
     }
 }
+
+#[test]
+fn gguf_is_refused_by_its_first_bytes_and_in_a_folder() {
+    let parts = ["GGUF", "no layout of PaliGemma", "safetensors"];
+    assert_says(&Checkpoint::from_bytes(b"GGUF\x03\0\0\0".to_vec()).unwrap_err(), &parts);
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("model-q4.gguf"), b"GGUF").unwrap();
+    assert_says(&Checkpoint::open(folder.path()).unwrap_err(), &parts);
+}

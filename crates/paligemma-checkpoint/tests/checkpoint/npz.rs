@@ -105,6 +105,15 @@ fn arrays_that_cannot_be_taken_are_refused_by_name() {
     }
 }
 
+/// The claimed length is 4 bytes of an entry of the archive's directory.
+#[test]
+fn an_array_that_claims_to_unpack_to_gigabytes_is_refused() {
+    let mut file = fs::read(golden("vae-compressed.npz")).unwrap();
+    let entry = file.windows(4).position(|bytes| bytes == b"PK\x01\x02").unwrap();
+    file[entry + 24..entry + 28].copy_from_slice(&0xf000_0000_u32.to_le_bytes());
+    assert_says(&Checkpoint::from_bytes(file).unwrap_err(), &["unpack to more than weights do"]);
+}
+
 #[test]
 fn a_damaged_archive_is_refused_or_read_but_never_a_panic() {
     let (plain, packed) =

@@ -142,6 +142,7 @@ impl Finetune {
         let dtype: Dtype = asked.dtype.parse().map_err(parse)?;
         let device = device.resolve().map_err(ModelError::from)?;
         asked.settings.check()?;
+        let _new = (!folder.exists()).then(|| GoneIfEmpty(folder.clone()));
         let run = RunDirectory::create(&folder).map_err(FinetuneError::from)?;
         let (path, text) = (folder.join(RUN), serde_json::to_string_pretty(&asked));
         let text = text.map_err(|error| parse(error.to_string()))?;
@@ -263,6 +264,16 @@ fn preset(name: &str, resolution: usize) -> Result<Preset, Error> {
     match nearest {
         Some(preset) => Ok(preset.clone()),
         None => Ok(Preset::find(name, resolution)?),
+    }
+}
+
+/// The folder of a new run, which goes again if the run was refused before it wrote anything.
+struct GoneIfEmpty(PathBuf);
+
+impl Drop for GoneIfEmpty {
+    fn drop(&mut self) {
+        // A folder with files stays: the system refuses to remove it.
+        fs::remove_dir(&self.0).ok();
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json as value};
 
-use crate::support::{Desk, json, paligemma, prints, refuses};
+use crate::support::{Desk, json, paligemma, pocket_folder, prints, refuses};
 
 /// Something to say of the scene that the embedded model would not.
 const ANSWER: &str = "no red circle here";
@@ -78,6 +78,7 @@ fn what_cannot_be_trained_is_told() {
     let (file, out) = (data(&desk), desk.name("run"));
     let new = |more: &[&str], parts: &[&str]| {
         refuses(&[&["finetune", "--data", &file, "--out", &out][..], more].concat(), parts);
+        assert!(!fs::exists(&out).unwrap(), "a refused run leaves its folder");
     };
     new(&["--lr", "0"], &["the rate is 0", "above 0"]);
     new(&["--epochs", "0"], &["number of epochs", "at least 1"]);
@@ -90,6 +91,32 @@ fn what_cannot_be_trained_is_told() {
     refuses(&["finetune", "--resume", &nowhere], &["run.json"]);
     let missing = desk.name("missing.jsonl");
     refuses(&["finetune", "--data", &missing, "--out", &out], &["missing.jsonl"]);
+    assert!(!fs::exists(&out).unwrap());
+    // A folder that was there before stays.
+    fs::create_dir(&out).unwrap();
+    let words = ["finetune", "--data", &file, "--out", &out, "--text-length", "3"];
+    refuses(&words, &["example 1", "more than 3"]);
+    assert_eq!(fs::read_dir(&out).unwrap().count(), 0);
+}
+
+#[test]
+fn a_run_and_its_export_segment_with_the_masks_of_their_base() {
+    let (desk, base) = (Desk::new(), pocket_folder());
+    let masks = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/masks/vae.npz");
+    fs::copy(masks, base.path().join("vae-oid.npz")).unwrap();
+    let base = base.path().to_str().unwrap();
+    let file = data(&desk);
+    let [full, lora, merged, packed] =
+        ["full", "lora", "merged", "packed"].map(|name| desk.name(name));
+    let recipe = ["--model", base, "--data", &file, "--epochs", "1", "--batch-size", "1"];
+    train(&[&recipe[..], &["--lr", "1e-6", "--out", &full]].concat());
+    train(&[&recipe[..], &["--lr", "1e-6", "--lora", "2", "--out", &lora]].concat());
+    prints(&["export", "--model", &lora, "--merge", "--out", &merged]);
+    prints(&["convert", "--model", base, "--dtype", "bf16", "--out", &packed]);
+    for model in [base, &full, &lora, &merged, &packed] {
+        let words = ["segment", &desk.scene(), "red square", "--constrained", "--model", model];
+        assert!(!prints(&words).is_empty(), "{model}");
+    }
 }
 
 /// The losses of a run's steps.

@@ -11,6 +11,10 @@ use crate::support::{Desk, assert_one_error, paligemma, pocket_files, prints};
 const MODEL: &str = "owner/pocket";
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
+/// What a published model has beside what the embedded one has.
+const GENERATION: (&str, &str) =
+    ("generation_config.json", r#"{"bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0}"#);
+
 /// Serves the embedded model's files until the test ends; the address of the hub.
 fn serve() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -27,8 +31,8 @@ fn answer(mut stream: TcpStream) {
     let name = ["main", COMMIT]
         .iter()
         .find_map(|revision| path.strip_prefix(&format!("/{MODEL}/resolve/{revision}/")));
-    let Some((name, body)) = pocket_files().into_iter().find(|(file, _)| Some(*file) == name)
-    else {
+    let mut files = pocket_files().into_iter().chain([(GENERATION.0, GENERATION.1.as_bytes())]);
+    let Some((name, body)) = files.find(|(file, _)| Some(*file) == name) else {
         let head = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
         stream.write_all(head.as_bytes()).ok();
         return;
@@ -71,6 +75,8 @@ fn a_hub_id_is_downloaded_and_then_cached() {
             assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
         }
     }
+    let snapshot = desk.path("home/hub/models--owner--pocket/snapshots").join(COMMIT);
+    assert_eq!(fs::read_to_string(snapshot.join(GENERATION.0)).unwrap(), GENERATION.1);
 }
 
 #[test]

@@ -65,6 +65,7 @@ fn what_is_no_colpali_is_refused() {
     let folder = pocket_folder();
     let (scene, model) = (&*desk.scene(), folder.path().to_str().unwrap());
     let words = ["pages", scene, "--text", "a", "--model", model];
+    refuses(&words[..4], &["embedded is no ColPali"]);
     refuses(&words, &["`paligemma`, expected `colpali`"]);
     colpali(folder.path());
     refuses(&["caption", scene, "--model", model], &["`colpali`, expected `paligemma`"]);

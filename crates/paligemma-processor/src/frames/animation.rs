@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader};
+use std::panic::UnwindSafe;
 use std::path::Path;
 
 use image::codecs::{gif::GifDecoder, png::PngDecoder, webp::WebPDecoder};
@@ -12,7 +13,7 @@ use image::{
 
 use super::{ClipError, MAX_FRAMES};
 use crate::PictureError;
-use crate::picture::{MAX_BYTES, check_size, flatten};
+use crate::picture::{MAX_BYTES, check_size, flatten, guarded};
 
 /// Bytes of a pixel of a frame while it is drawn.
 const PIXEL: u64 = 4;
@@ -23,13 +24,15 @@ const CLEAR: Rgba<u8> = Rgba([255, 255, 255, 0]);
 /// How many frames an animation has, at most one more than [`MAX_FRAMES`]; none if the file is a
 /// still picture.
 pub(super) fn count(path: &Path, format: ImageFormat) -> Result<Option<usize>, ClipError> {
-    let Some(frames) = frames(path, format)? else { return Ok(None) };
-    let mut count = 0;
-    for frame in frames.take(MAX_FRAMES + 1) {
-        frame.map_err(|error| in_file(path, error))?;
-        count += 1;
-    }
-    Ok(Some(count))
+    sound(path, || {
+        let Some(frames) = frames(path, format)? else { return Ok(None) };
+        let mut count = 0;
+        for frame in frames.take(MAX_FRAMES + 1) {
+            frame.map_err(|error| in_file(path, error))?;
+            count += 1;
+        }
+        Ok(Some(count))
+    })
 }
 
 /// The frames at ascending places.
@@ -38,18 +41,28 @@ pub(super) fn read(
     format: ImageFormat,
     places: &[usize],
 ) -> Result<Vec<RgbImage>, ClipError> {
-    let mut pictures = Vec::new();
-    let mut places = places.iter().peekable();
-    for (place, frame) in frames(path, format)?.into_iter().flatten().enumerate() {
-        if places.peek().is_none() {
-            break;
+    sound(path, || {
+        let mut pictures = Vec::new();
+        let mut places = places.iter().peekable();
+        for (place, frame) in frames(path, format)?.into_iter().flatten().enumerate() {
+            if places.peek().is_none() {
+                break;
+            }
+            let frame = frame.map_err(|error| in_file(path, error))?;
+            if places.next_if_eq(&&place).is_some() {
+                pictures.push(flatten(frame.into_buffer().into()));
+            }
         }
-        let frame = frame.map_err(|error| in_file(path, error))?;
-        if places.next_if_eq(&&place).is_some() {
-            pictures.push(flatten(frame.into_buffer().into()));
-        }
-    }
-    Ok(pictures)
+        Ok(pictures)
+    })
+}
+
+/// What `decode` makes of a file, a panic of a decoder being an error in that file.
+fn sound<T>(
+    path: &Path,
+    decode: impl FnOnce() -> Result<T, ClipError> + UnwindSafe,
+) -> Result<T, ClipError> {
+    guarded(|| Ok(decode())).unwrap_or_else(|broken| Err(in_file(path, broken)))
 }
 
 /// The frames of an animation; none if the file is a still picture.
@@ -97,4 +110,19 @@ fn limited<D: ImageDecoder>(path: &Path, mut decoder: D) -> Result<D, ClipError>
 
 fn in_file(path: &Path, error: impl Into<PictureError>) -> ClipError {
     PictureError::File { path: path.to_owned(), source: Box::new(error.into()) }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decoder_that_panics_is_an_error_in_its_file() {
+        let broken = sound::<()>("clip.gif".as_ref(), || panic!("no frame")).unwrap_err();
+        let said = broken.to_string();
+        assert!(said.starts_with("clip.gif: ") && said.ends_with("no frame"), "{said}");
+        let empty = || Err(ClipError::NoFrames { path: "a".into() });
+        assert!(matches!(sound::<()>("b".as_ref(), empty), Err(ClipError::NoFrames { .. })));
+        assert_eq!(sound("clip.gif".as_ref(), || Ok(3)).unwrap(), 3);
+    }
 }

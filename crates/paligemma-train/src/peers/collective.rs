@@ -29,7 +29,7 @@ impl Peers {
             return Ok(());
         }
         let config = CollectiveConfig::default()
-            .with_num_devices(self.here)
+            .with_num_devices(self.count())
             .with_local_all_reduce_strategy(AllReduceStrategy::Centralized);
         Ok(register::<B>(self.id(), device.clone(), config)?)
     }

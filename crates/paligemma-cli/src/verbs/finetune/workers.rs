@@ -30,10 +30,10 @@ pub(super) struct Worker {
 impl Workers {
     /// The workers, if this build and machine can have them.
     pub(super) fn on(&self, first: DeviceSpec) -> Result<Vec<Worker>, Error> {
-        let here = self.workers.get();
-        Peers { here, number: 0 }.check().map_err(FinetuneError::from)?;
+        let count = self.workers.get();
+        Peers::new(0, count).check().map_err(FinetuneError::from)?;
         let devices = self.devices(first)?.into_iter().enumerate();
-        let worker = |(number, device)| Worker { peers: Peers { here, number }, device };
+        let worker = |(rank, device)| Worker { peers: Peers::new(rank, count), device };
         Ok(devices.map(worker).collect())
     }
 
