@@ -8,7 +8,7 @@ use burn::tensor::{AllocationProperty, Bytes as TensorBytes, DType, FloatDType, 
 use bytes::Bytes;
 use paligemma_packed::PackedFormat;
 
-use crate::layout::Layout;
+use crate::layout::{BIG_VISION_LAYOUT, Layout};
 use crate::source::{self, SourceError, SourceTensor};
 
 /// The weights of a model: names, types and shapes read, elements left in the mapped files.
@@ -55,9 +55,10 @@ pub struct TensorInfo {
 }
 
 impl Checkpoint {
-    /// Opens a folder (with `model.safetensors`, or with shards and their index), a safetensors or
-    /// npz file, or an index of shards. Files are mapped into memory, not read; arrays that are
-    /// compressed in an npz file are unpacked.
+    /// Opens a folder, a file of weights, or an index of shards. In a folder that is
+    /// `model.safetensors`, `pytorch_model.bin`, or shards of either with their index, `model.bpk`,
+    /// or an npz of big_vision. Files are mapped into memory, not read; what is compressed in an
+    /// archive is unpacked.
     ///
     /// # Errors
     ///
@@ -67,7 +68,7 @@ impl Checkpoint {
         source::open(path.as_ref()).map(Self::new)
     }
 
-    /// Reads a safetensors or npz file held in memory.
+    /// Reads a file of weights held in memory, of any format.
     ///
     /// # Errors
     ///
@@ -76,7 +77,7 @@ impl Checkpoint {
         Self::from_shared(&file.into())
     }
 
-    /// Reads a safetensors or npz file that is part of the program (`include_bytes!`), without a copy.
+    /// Reads a file of weights that is part of the program (`include_bytes!`), without a copy.
     ///
     /// # Errors
     ///
@@ -107,16 +108,17 @@ impl Checkpoint {
     }
 
     fn from_shared(file: &Bytes) -> Result<Self, SourceError> {
-        source::parse(Path::new("(memory)"), file).map(Self::new)
+        source::read(Path::new("(memory)"), file).map(Self::new)
     }
 
     fn new(tensors: Vec<SourceTensor>) -> Self {
         let names: Vec<_> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
-        let layout = Layout::detect(&names);
+        let is_told = tensors.iter().any(|tensor| tensor.module_path.is_some());
+        let layout = if is_told { &BIG_VISION_LAYOUT } else { Layout::detect(&names) };
         let mut checkpoint = Self { layout, tensors: BTreeMap::new(), strays: Vec::new() };
         for tensor in tensors {
             // No two names of one layout share a path: each rule only replaces a beginning.
-            match layout.module_path(&tensor.name) {
+            match tensor.module_path.clone().or_else(|| layout.module_path(&tensor.name)) {
                 Some(path) => drop(checkpoint.tensors.insert(path, tensor)),
                 None => checkpoint.strays.push(tensor),
             }
@@ -140,13 +142,14 @@ impl SourceTensor {
     /// and otherwise one converted copy.
     pub(crate) fn data(&self, from: FloatDType, dtype: DType) -> TensorData {
         let from = DType::from(from);
-        let aligned = (self.data.as_ptr() as usize).is_multiple_of(from.size());
+        let contents = self.contents();
+        let aligned = (contents.as_ptr() as usize).is_multiple_of(from.size());
         let bytes = if aligned {
             // `Native`, although the memory is a file's: burn-ndarray then takes its own copy
             // once, where it would copy a borrowed weight at every operation.
-            TensorBytes::from_shared(self.data.clone(), AllocationProperty::Native)
+            TensorBytes::from_shared(contents, AllocationProperty::Native)
         } else {
-            TensorBytes::from_bytes_vec(self.data.to_vec())
+            TensorBytes::from_bytes_vec(contents.to_vec())
         };
         TensorData::from_bytes(bytes, self.shape.clone(), from).convert_dtype(dtype)
     }
@@ -159,14 +162,9 @@ mod tests {
     #[test]
     fn weights_of_the_files_type_stay_in_the_file() {
         let data = Bytes::from(vec![0_u8; 64]);
-        let tensor = SourceTensor {
-            name: "weight".to_owned(),
-            path: "file".into(),
-            elements: Elements::Float(FloatDType::BF16),
-            shape: vec![4, 8],
-            data: data.clone(),
-            map: None,
-        };
+        let elements = Elements::Float(FloatDType::BF16);
+        let weight = SourceTensor::new("weight".into(), "file".as_ref(), vec![4, 8], data.clone());
+        let tensor = SourceTensor { elements, ..weight };
         assert_eq!(tensor.data(FloatDType::BF16, DType::BF16).bytes.as_ptr(), data.as_ptr());
         assert_ne!(tensor.data(FloatDType::BF16, DType::F32).bytes.as_ptr(), data.as_ptr());
     }

@@ -43,9 +43,17 @@ impl AdapterFile {
 
 fn count(hash: &mut Sha256, path: &str, tensor: &SourceTensor) {
     hash.update(format!("{path} {} {:?}\n", tensor.elements, tensor.shape));
-    let ends = tensor.data.len().min(SAMPLE);
-    hash.update(&tensor.data[..ends]);
-    hash.update(&tensor.data[tensor.data.len() - ends..]);
+    let bytes = tensor.data.len();
+    let ends = bytes.min(SAMPLE);
+    for part in [0..ends, bytes - ends..bytes] {
+        match &tensor.order {
+            None => hash.update(&tensor.data[part]),
+            Some(order) => {
+                let size = tensor.element();
+                hash.update(order.part(&tensor.data, size, part.start / size..part.end / size));
+            }
+        }
+    }
 }
 
 fn digits(hash: Sha256) -> String {

@@ -60,6 +60,19 @@ pub const LAYOUTS: [Layout; 4] = [
 /// What modules are called in transformers from 5 on, and so in adapters for it.
 pub(crate) const IN_MEMORY: &Layout = &LAYOUTS[3];
 
+/// Names in a burnpack file, which are the paths in the modules.
+const MODULE_PATHS: Layout = Layout {
+    name: "burn modules",
+    rules: &[
+        ("vision_tower.", "vision_tower."),
+        ("multi_modal_projector.", "multi_modal_projector."),
+        ("language_model.", "language_model."),
+    ],
+};
+
+/// Arrays of big_vision, which are taken apart by what they hold and not by a spelling.
+pub(crate) static BIG_VISION_LAYOUT: Layout = Layout { name: "big_vision", rules: &[] };
+
 /// The spelling of a mask VQ-VAE's names: positions in a list of layers, activations counted.
 pub const MASK_LAYOUT: Layout = Layout {
     name: "vae-oid",
@@ -124,7 +137,7 @@ pub(crate) const COLPALI_LAYOUTS: [Layout; 3] = [
 ];
 
 /// Every spelling, the one written first.
-static KNOWN: [&Layout; 8] = [
+static KNOWN: [&Layout; 9] = [
     &LAYOUTS[0],
     &LAYOUTS[1],
     &LAYOUTS[2],
@@ -133,6 +146,7 @@ static KNOWN: [&Layout; 8] = [
     &COLPALI_LAYOUTS[0],
     &COLPALI_LAYOUTS[1],
     &COLPALI_LAYOUTS[2],
+    &MODULE_PATHS,
 ];
 
 impl Layout {

@@ -272,8 +272,8 @@ fn is_head(checkpoint: &Checkpoint, tensor: &SourceTensor) -> bool {
 /// A copy of the embedding as output head says nothing new; another matrix would be lost.
 fn tied_head(checkpoint: &Checkpoint, head: &SourceTensor) -> Result<Ignored, LoadError> {
     let same = |embedding: &SourceTensor| {
-        (embedding.elements, &embedding.shape, &embedding.data)
-            == (head.elements, &head.shape, &head.data)
+        (embedding.elements, &embedding.shape, embedding.contents())
+            == (head.elements, &head.shape, head.contents())
     };
     if checkpoint.tensors.get(EMBEDDING).is_some_and(same) {
         return Ok(Ignored { file_name: head.name.clone(), reason: "equals the token embedding" });

@@ -1,4 +1,4 @@
-//! Checkpoints in published form, with an adapter added to their weights.
+//! Checkpoints in published form, or in another, with an adapter added to their weights.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -7,18 +7,22 @@ use std::io;
 use std::path::Path;
 
 use burn::tensor::{Bytes, DType, FloatDType, Tensor};
+use paligemma_files::WholeFile;
 use paligemma_nn::{NnBackend, Projections};
 use safetensors::Dtype;
 use serde_json::{Map, Value};
 
 use crate::adapter::AdapterFile;
 use crate::checkpoint::{Checkpoint, Elements};
-use crate::layout::LAYOUTS;
+use crate::config::PaliGemmaConfig;
+use crate::formats::Format;
 use crate::load::{Progress, check_module};
 use crate::names::parameter_shapes;
 use crate::save::SaveError;
 use crate::source::SourceTensor;
-use crate::write::{Pending, write_checkpoint};
+use crate::write::{Pending, write_named};
+
+const CONFIG: &str = "config.json";
 
 /// What is exported besides a checkpoint, and how.
 #[derive(Clone, Copy, Debug)]
@@ -27,11 +31,15 @@ pub struct Export<'a> {
     pub adapter: Option<&'a AdapterFile>,
     /// What weights become; none is the type of the file. Sums are f32 before that.
     pub dtype: Option<FloatDType>,
+    /// The format of the file.
+    pub format: Format,
+    /// The checkpoint's configuration, which is written where `others` has none.
+    pub config: &'a PaliGemmaConfig,
     /// The files beside the weights, names and contents.
     pub others: &'a [(String, Vec<u8>)],
 }
 
-/// Writes `checkpoint` into the new `folder` under the published names.
+/// Writes `checkpoint` into the new `folder`, under the names of the format.
 ///
 /// `module` is a whole PaliGemma of the checkpoint's configuration; nothing of it is allocated.
 /// Memory holds one tensor at a time, and files appear under their names when all are complete.
@@ -44,7 +52,7 @@ pub struct Export<'a> {
 pub fn export<B: NnBackend, M: Projections<B>>(
     module: M,
     checkpoint: &Checkpoint,
-    Export { adapter, dtype, others }: Export<'_>,
+    Export { adapter, dtype, format, config, others }: Export<'_>,
     folder: &Path,
     mut progress: impl FnMut(Progress<'_>),
 ) -> Result<(), SaveError> {
@@ -61,7 +69,10 @@ pub fn export<B: NnBackend, M: Projections<B>>(
     // Wider types first, so that every tensor is aligned to its elements when mapped.
     tensors.sort_by_key(|(path, source)| (usize::MAX - written(source).size(), path.clone()));
     let devices = devices(module, adapter)?;
-    let others = with_dtype(others, dtype)?;
+    let mut others = with_dtype(others, dtype)?;
+    if others.iter().all(|(name, _)| name != CONFIG) {
+        others.push((CONFIG.to_owned(), config.to_json().into_bytes()));
+    }
 
     // All closures hold this; they are called one after the other.
     let state = RefCell::new((0, &mut progress));
@@ -72,7 +83,7 @@ pub fn export<B: NnBackend, M: Projections<B>>(
     };
     let devices = &devices;
     let pending = tensors.into_iter().map(|(path, source)| {
-        let name = LAYOUTS[0].file_name(&path);
+        let name = format.name_of(&path);
         let name = name.ok_or_else(|| SaveError::Name { path: path.clone() })?;
         let dtype = written(source);
         let read = move || {
@@ -84,7 +95,8 @@ pub fn export<B: NnBackend, M: Projections<B>>(
         Ok(Pending { name, shape, dtype: file_type(dtype), read: Box::new(read) })
     });
     let pending = pending.collect::<Result<_, SaveError>>()?;
-    write_checkpoint(folder, pending, BTreeMap::new(), &others)
+    let write = |file: &mut WholeFile| format.write(file, pending, config);
+    write_named(folder, format.file_name(), write, &others)
 }
 
 /// The devices of the projections by their paths, if the adapter is for them.
@@ -144,7 +156,7 @@ fn with_dtype(
     dtype: Option<FloatDType>,
 ) -> Result<Vec<(String, Vec<u8>)>, SaveError> {
     let mut others = others.to_vec();
-    let config = others.iter_mut().find(|(name, _)| name == "config.json");
+    let config = others.iter_mut().find(|(name, _)| name == CONFIG);
     if let Some(((_, config), dtype)) = config.zip(dtype) {
         let mut fields: Map<String, Value> = serde_json::from_slice(config)?;
         for field in ["torch_dtype", "dtype"] {

@@ -100,8 +100,9 @@ impl SourceTensor {
         let [outputs, inputs] = self.matrix();
         let layout = PackedLayout { format, outputs, inputs };
         let row_bytes = inputs * DType::from(dtype).size();
+        let contents = self.contents();
         let row = |row: usize, out: &mut [f32]| {
-            read(dtype, &self.data[row * row_bytes..][..row_bytes], out);
+            read(dtype, &contents[row * row_bytes..][..row_bytes], out);
         };
         let packed = layout.pack(row).map_err(|source| LoadError::Pack {
             tensor: self.name.clone(),

@@ -56,7 +56,7 @@ fn resample(
     let data = TensorData::new(values, shape).convert_dtype(dtype.into());
     table.shape = shape.to_vec();
     table.data = data.bytes.to_vec().into();
-    table.map = None;
+    (table.order, table.map) = (None, None);
     Ok(())
 }
 

@@ -72,6 +72,12 @@ pub enum SaveError {
         /// Its format.
         format: PackedFormat,
     },
+    /// Tensors of several types that would be one array.
+    #[error("`{tensor}` is of another type than its like in other layers: name a dtype for all")]
+    Mixed {
+        /// The tensor.
+        tensor: String,
+    },
     /// The folder to write is the one that is read.
     #[error("{} holds the checkpoint itself: name another folder", folder.display())]
     OwnFolder {

@@ -1,4 +1,4 @@
-//! Tensors in files: memory-mapped safetensors, in one file or in shards with an index, and npz.
+//! Tensors in files: memory-mapped, in one file of any format or in shards with an index.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -9,20 +9,20 @@ use std::sync::Arc;
 use burn::tensor::FloatDType;
 use bytes::Bytes;
 use memmap2::Mmap;
-use safetensors::{Dtype, SafeTensorError, SafeTensors};
+use safetensors::{Dtype, SafeTensorError};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use zip::result::ZipError;
 
 use crate::checkpoint::Elements;
+use crate::formats::{self, BURNPACK, PickleProblem, TORCH_WEIGHTS, TensorProblem};
 use crate::json::UniqueMap;
-use crate::npz::{self, ArrayProblem};
-use crate::packed::Packing;
+use crate::masks::MASK_FILES;
+use crate::order::Order;
 
 pub(crate) const WEIGHTS: &str = "model.safetensors";
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
-/// The first bytes of a GGUF file.
-const GGUF: &[u8] = b"GGUF";
+/// What the name of an index adds to that of the file that its shards stand for.
+const INDEX_ENDING: &str = ".index.json";
 
 /// Why a checkpoint's files could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -37,22 +37,61 @@ pub enum SourceError {
         source: io::Error,
     },
     /// An archive that is none, or was cut short.
-    #[error("{} is not a sound npz file: {source}; fetch it again", path.display())]
+    #[error("{} is not a sound archive: {source}; fetch it again", path.display())]
     Archive {
         /// The file.
         path: PathBuf,
         /// What is wrong with the archive.
         source: ZipError,
     },
-    /// An array of an archive that cannot be taken.
+    /// A tensor that cannot be taken.
     #[error("`{tensor}` in {} {problem}", path.display())]
-    Array {
+    Tensor {
         /// The file.
         path: PathBuf,
-        /// The array, without its ending.
+        /// The tensor, as the file calls it.
         tensor: String,
         /// What is wrong with it.
-        problem: ArrayProblem,
+        problem: TensorProblem,
+    },
+    /// The description of tensors in a file of `torch.save` that cannot be taken.
+    #[error("the pickle in {} {problem}", path.display())]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: PickleProblem,
+    },
+    /// A file of `torch.save` that holds something else than tensors by their names.
+    #[error("{} is no dictionary of tensors: save the model's state_dict", path.display())]
+    NoTensors {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file of `torch.save` in the form from before version 1.6.
+    #[error(
+        "{} has the form of PyTorch before 1.6: load it there, and save it again",
+        path.display()
+    )]
+    OldTorch {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A burnpack file of another version, or whose description cannot be read.
+    #[error("{} is not a sound burnpack file of version 1; fetch it again", path.display())]
+    Burnpack {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A folder with several files that may be the weights.
+    #[error("{} has several npz files, {first} and {second}: leave one", folder.display())]
+    Ambiguous {
+        /// The folder.
+        folder: PathBuf,
+        /// One of the files.
+        first: String,
+        /// Another.
+        second: String,
     },
     /// A format in which no PaliGemma is published.
     #[error(
@@ -65,7 +104,10 @@ pub enum SourceError {
         path: PathBuf,
     },
     /// A folder without weights.
-    #[error("{} has neither {WEIGHTS} nor {INDEX}", folder.display())]
+    #[error(
+        "{} has no weights: no {WEIGHTS}, {INDEX}, {TORCH_WEIGHTS}, {BURNPACK} or npz of big_vision",
+        folder.display()
+    )]
     NoWeights {
         /// The folder.
         folder: PathBuf,
@@ -140,19 +182,19 @@ pub enum SourceError {
         shard: String,
     },
     /// A shard that the index names is absent.
-    #[error("the shard {} is missing, named by {INDEX}; fetch it again", shard.display())]
+    #[error("the shard {} is missing, named by the index; fetch it again", shard.display())]
     MissingShard {
         /// Where the shard should be.
         shard: PathBuf,
     },
     /// A shard lies in the folder, unknown to the index.
-    #[error("the shard {} is not in {INDEX}; remove it or fetch the index again", shard.display())]
+    #[error("the shard {} is not in the index; remove it or fetch the index again", shard.display())]
     ShardNotInIndex {
         /// The shard.
         shard: PathBuf,
     },
     /// A tensor is not in the shard that the index gives for it.
-    #[error("`{tensor}` is not in {}, where {INDEX} places it", shard.display())]
+    #[error("`{tensor}` is not in {}, where the index places it", shard.display())]
     MissingFromShard {
         /// The shard.
         shard: PathBuf,
@@ -160,7 +202,7 @@ pub enum SourceError {
         tensor: String,
     },
     /// A shard holds a tensor that the index does not place there.
-    #[error("`{tensor}` is in {}, where {INDEX} does not place it", shard.display())]
+    #[error("`{tensor}` is in {}, where the index does not place it", shard.display())]
     NotInIndex {
         /// The shard.
         shard: PathBuf,
@@ -176,11 +218,15 @@ pub(crate) struct SourceTensor {
     pub(crate) name: String,
     /// The file, for messages.
     pub(crate) path: PathBuf,
+    /// The path in the modules, if the format tells it and no spelling of names.
+    pub(crate) module_path: Option<String>,
     pub(crate) elements: Elements,
     /// The published shape, also of a packed matrix.
     pub(crate) shape: Vec<usize>,
     /// The elements, little endian, row by row or packed: a view into the mapped file.
     pub(crate) data: Bytes,
+    /// How the elements lie, if not as the tensor has them.
+    pub(crate) order: Option<Order>,
     /// The mapped file; none if it is in memory for other reasons.
     pub(crate) map: Option<Map>,
 }
@@ -196,6 +242,21 @@ impl AsRef<[u8]> for Map {
 }
 
 impl SourceTensor {
+    /// A tensor of f32 in a file at `path`.
+    pub(crate) fn new(name: String, path: &Path, shape: Vec<usize>, data: Bytes) -> Self {
+        let elements = Elements::Float(FloatDType::F32);
+        let (module_path, order, map) = (None, None, None);
+        Self { name, path: path.to_owned(), module_path, elements, shape, data, order, map }
+    }
+
+    /// The elements as the tensor has them: the file's own bytes, or a copy in order.
+    pub(crate) fn contents(&self) -> Bytes {
+        match &self.order {
+            None => self.data.clone(),
+            Some(order) => order.sorted(&self.data, self.element()).into(),
+        }
+    }
+
     /// Lets go of the memory that holds the tensor's part of the file, which was read and is not
     /// needed soon. The system reads it again if it is.
     pub(crate) fn release(&self) {
@@ -217,70 +278,40 @@ struct Index {
     weight_map: UniqueMap<String>,
 }
 
-/// All tensors of a folder, of a safetensors file, or of the shards of an index.
+/// All tensors of a folder, of a file, or of the shards of an index.
 pub(crate) fn open(path: &Path) -> Result<Vec<SourceTensor>, SourceError> {
     if !path.is_dir() {
         return open_file(path);
     }
-    let candidates = [WEIGHTS, INDEX].map(|name| path.join(name));
-    if let Some(found) = candidates.iter().find(|candidate| candidate.exists()) {
-        return open_file(found);
+    let torch_index = format!("{TORCH_WEIGHTS}{INDEX_ENDING}");
+    let names = [WEIGHTS, INDEX, TORCH_WEIGHTS, &torch_index, BURNPACK];
+    let candidates = names.map(|name| path.join(name));
+    match candidates.iter().find(|candidate| candidate.exists()) {
+        Some(found) => open_file(found),
+        None => open_file(&any_other(path)?),
     }
-    let failed = |source| SourceError::Read { path: path.to_owned(), source };
-    for entry in fs::read_dir(path).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|extension| extension == "gguf") {
-            return Err(SourceError::Gguf { path });
+}
+
+/// The npz file with weights in a folder that has no file of a known name.
+fn any_other(folder: &Path) -> Result<PathBuf, SourceError> {
+    let failed = |source| SourceError::Read { path: folder.to_owned(), source };
+    let mut found: Option<String> = None;
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let Ok(name) = entry.map_err(failed)?.file_name().into_string() else { continue };
+        let is = |ending: &str| name.ends_with(ending);
+        if is(".gguf") {
+            return Err(SourceError::Gguf { path: folder.join(name) });
+        }
+        if is(".npz") && !MASK_FILES.contains(&&*name) {
+            if let Some(first) = found {
+                let folder = folder.to_owned();
+                return Err(SourceError::Ambiguous { folder, first, second: name });
+            }
+            found = Some(name);
         }
     }
-    Err(SourceError::NoWeights { folder: path.to_owned() })
-}
-
-/// The tensors of a safetensors or npz file held in memory; `path` is what errors call it.
-pub(crate) fn parse(path: &Path, file: &Bytes) -> Result<Vec<SourceTensor>, SourceError> {
-    // As the length of a safetensors header, either magic would be more than any file.
-    if file.starts_with(GGUF) {
-        return Err(SourceError::Gguf { path: path.to_owned() });
-    }
-    let parse = if file.starts_with(npz::MAGIC) { npz::parse } else { parse_safetensors };
-    let mut tensors = parse(path, file)?;
-    tensors.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(tensors)
-}
-
-fn parse_safetensors(path: &Path, file: &Bytes) -> Result<Vec<SourceTensor>, SourceError> {
-    let header = |source| SourceError::Header { path: path.to_owned(), source };
-    let (header_length, metadata) = SafeTensors::read_metadata(file).map_err(header)?;
-    let start = size_of::<u64>() + header_length;
-    // The parser keeps the last of two tensors with one name.
-    let _: UniqueMap<IgnoredAny> = serde_json::from_slice(&file[size_of::<u64>()..start])
-        .map_err(|source| SourceError::Names { path: path.to_owned(), source })?;
-
-    let packing = Packing::read(path, metadata.metadata().as_ref())?;
-    let mut tensors = Vec::new();
-    for (name, info) in metadata.tensors() {
-        let (begin, end) = info.data_offsets;
-        let data = file.slice(start + begin..start + end);
-        let (elements, shape) = match (info.dtype, packing.as_ref()) {
-            (Dtype::F32, _) => (Elements::Float(FloatDType::F32), info.shape.clone()),
-            (Dtype::F16, _) => (Elements::Float(FloatDType::F16), info.shape.clone()),
-            (Dtype::BF16, _) => (Elements::Float(FloatDType::BF16), info.shape.clone()),
-            (Dtype::U8, Some(packing)) => {
-                let matrix = packing.matrix(&name, data.len());
-                let (shape, format) = matrix.ok_or_else(|| SourceError::PackedShape {
-                    path: path.to_owned(),
-                    tensor: name.clone(),
-                })?;
-                (Elements::Packed(format), shape.to_vec())
-            }
-            (dtype, _) => {
-                return Err(SourceError::Dtype { path: path.to_owned(), tensor: name, dtype });
-            }
-        };
-        let (path, map) = (path.to_owned(), None);
-        tensors.push(SourceTensor { name, path, elements, shape, data, map });
-    }
-    Ok(tensors)
+    let none = || SourceError::NoWeights { folder: folder.to_owned() };
+    found.map(|name| folder.join(name)).ok_or_else(none)
 }
 
 fn open_file(path: &Path) -> Result<Vec<SourceTensor>, SourceError> {
@@ -301,7 +332,7 @@ fn open_shards(index: &Path) -> Result<Vec<SourceTensor>, SourceError> {
     if let Some(shard) = expected.keys().find(|shard| !folder.join(shard).is_file()) {
         return Err(SourceError::MissingShard { shard: folder.join(shard) });
     }
-    refuse_stray_shards(folder, &placed)?;
+    refuse_stray_shards(index, &placed)?;
 
     let mut tensors = Vec::with_capacity(placed.len());
     for (shard, names) in expected {
@@ -341,26 +372,38 @@ fn is_file_name(name: &str) -> bool {
 }
 
 /// A shard that no index names is half of another checkpoint: its tensors would be lost unseen.
-fn refuse_stray_shards(
-    folder: &Path,
-    placed: &BTreeMap<String, String>,
-) -> Result<(), SourceError> {
+fn refuse_stray_shards(index: &Path, placed: &BTreeMap<String, String>) -> Result<(), SourceError> {
+    let folder = index.parent().unwrap_or(Path::new("."));
     let failed = |source| SourceError::Read { path: folder.to_owned(), source };
+    // Shards are called as the whole would be: `model-00001-of-00003.safetensors`.
+    let whole = index.file_name().unwrap_or_default().to_string_lossy();
+    let whole = whole.strip_suffix(INDEX_ENDING).unwrap_or(&whole);
+    let Some((start, ending)) = whole.rsplit_once('.') else { return Ok(()) };
+    let is_shard = |name: &str| {
+        let number = name.strip_prefix(start).and_then(|rest| rest.strip_suffix(ending));
+        number.is_some_and(|number| number.starts_with('-') && number.ends_with('.'))
+    };
     for entry in fs::read_dir(folder).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
         let Some(name) = name.to_str() else { continue };
-        let is_shard = name.starts_with("model-") && name.ends_with(".safetensors");
-        if is_shard && !placed.values().any(|shard| shard == name) {
+        if is_shard(name) && !placed.values().any(|shard| shard == name) {
             return Err(SourceError::ShardNotInIndex { shard: folder.join(name) });
         }
     }
     Ok(())
 }
 
+/// The tensors of a file held in memory, by their names; `path` is what errors call it.
+pub(crate) fn read(path: &Path, file: &Bytes) -> Result<Vec<SourceTensor>, SourceError> {
+    let mut tensors = formats::parse(path, file)?;
+    tensors.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(tensors)
+}
+
 /// The tensors of a file, which know that it is mapped.
 fn parse_mapped(path: &Path) -> Result<Vec<SourceTensor>, SourceError> {
     let map = map(path)?;
-    let mut tensors = parse(path, &Bytes::from_owner(map.clone()))?;
+    let mut tensors = read(path, &Bytes::from_owner(map.clone()))?;
     for tensor in &mut tensors {
         // What was compressed in the file is elsewhere in memory.
         let is_mapped = map.as_ref().as_ptr_range().contains(&tensor.data.as_ptr());

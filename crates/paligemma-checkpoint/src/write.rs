@@ -2,21 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 use burn::tensor::Bytes;
 use paligemma_files::WholeFile;
 use safetensors::Dtype;
-use safetensors::tensor::{Metadata, TensorInfo};
 
+use crate::formats::write_safetensors;
 use crate::merge::check_new;
 use crate::save::SaveError;
 use crate::source::WEIGHTS;
-
-/// Data begin at a multiple of this in the file, and so in memory when it is mapped: a line of the
-/// processor's cache.
-const ALIGNMENT: usize = 64;
 
 /// A tensor to be written, whose elements are read when it is its turn.
 pub struct Pending<'a> {
@@ -39,7 +35,8 @@ impl fmt::Debug for Pending<'_> {
 }
 
 impl Pending<'_> {
-    fn bytes(&self) -> usize {
+    /// The length of its elements.
+    pub(crate) fn bytes(&self) -> usize {
         self.shape.iter().product::<usize>() * self.dtype.bitsize() / 8
     }
 }
@@ -55,21 +52,21 @@ pub fn write_checkpoint(
     metadata: BTreeMap<String, String>,
     others: &[(String, Vec<u8>)],
 ) -> Result<(), SaveError> {
-    write_named(folder, WEIGHTS, tensors, metadata, others)
+    let write = |file: &mut WholeFile| write_safetensors(file, tensors, metadata);
+    write_named(folder, WEIGHTS, write, others)
 }
 
-/// The same with weights of another file name.
+/// The same with what `write` makes of a file of the name `weights_name`.
 pub(crate) fn write_named(
     folder: &Path,
     weights_name: &str,
-    tensors: Vec<Pending<'_>>,
-    metadata: BTreeMap<String, String>,
+    write: impl FnOnce(&mut WholeFile) -> Result<(), SaveError>,
     others: &[(String, Vec<u8>)],
 ) -> Result<(), SaveError> {
     let failed = |source| SaveError::Write { path: folder.to_owned(), source };
     std::fs::create_dir_all(folder).map_err(failed)?;
     let mut weights = WholeFile::at(folder.join(weights_name)).map_err(failed)?;
-    write_weights(&mut weights, tensors, metadata)?;
+    write(&mut weights)?;
     // What can fail for lack of room fails before anything appears.
     weights.as_file().sync_all().map_err(failed)?;
     let mut files = write_all(folder, others)?;
@@ -105,54 +102,11 @@ fn write_all(folder: &Path, files: &[(String, Vec<u8>)]) -> Result<Vec<WholeFile
 pub(crate) fn write_file(path: &Path, tensors: Vec<Pending<'_>>) -> Result<(), SaveError> {
     let failed = |source| SaveError::Write { path: path.to_owned(), source };
     let mut file = WholeFile::at(path).map_err(failed)?;
-    write_weights(&mut file, tensors, BTreeMap::new())?;
+    write_safetensors(&mut file, tensors, BTreeMap::new())?;
     appear(file)
 }
 
 fn appear(file: WholeFile) -> Result<(), SaveError> {
     let path = file.path().to_owned();
     file.appear().map(drop).map_err(|source| SaveError::Write { path, source })
-}
-
-fn write_weights(
-    file: &mut WholeFile,
-    tensors: Vec<Pending<'_>>,
-    metadata: BTreeMap<String, String>,
-) -> Result<(), SaveError> {
-    let path = file.path().to_owned();
-    let failed = |source| SaveError::Write { path: path.clone(), source };
-    let header = header(&tensors, metadata)?;
-    let mut writer = BufWriter::new(file);
-    writer.write_all(&(header.len() as u64).to_le_bytes()).map_err(failed)?;
-    writer.write_all(&header).map_err(failed)?;
-    for tensor in tensors {
-        writer.write_all(&(tensor.read)()?).map_err(failed)?;
-    }
-    writer.flush().map_err(failed)
-}
-
-fn header(
-    tensors: &[Pending<'_>],
-    mut metadata: BTreeMap<String, String>,
-) -> Result<Vec<u8>, SaveError> {
-    // Other readers refuse a file that does not say which framework laid the tensors out.
-    metadata.insert("format".to_owned(), "pt".to_owned());
-    let mut offset = 0;
-    let mut infos = Vec::with_capacity(tensors.len());
-    for tensor in tensors {
-        let start = offset;
-        offset += tensor.bytes();
-        let (dtype, shape) = (tensor.dtype, tensor.shape.clone());
-        let info = TensorInfo { dtype, shape, data_offsets: (start, offset) };
-        infos.push((tensor.name.clone(), info));
-    }
-    // Its own metadata would be written in a random order.
-    let names = serde_json::to_string(&Metadata::new(None, infos)?)?;
-    let metadata = serde_json::to_string(&metadata)?;
-    let names = names.trim_start_matches('{');
-    let comma = if names == "}" { "" } else { "," };
-    let mut header = format!("{{\"__metadata__\":{metadata}{comma}{names}").into_bytes();
-    let length = size_of::<u64>();
-    header.resize((length + header.len()).next_multiple_of(ALIGNMENT) - length, b' ');
-    Ok(header)
 }

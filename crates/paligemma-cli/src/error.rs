@@ -94,6 +94,15 @@ pub(crate) enum Error {
     /// An adapter cannot be converted.
     #[error("an adapter is copied as it is: --dtype is for --merge")]
     AdapterDtype,
+    /// A format that cannot hold weights of the type.
+    #[error("weights in {format} are f32, f16 or bf16: leave --dtype out, or --format")]
+    FormatDtype {
+        /// The format.
+        format: String,
+    },
+    /// Packed weights of no type, or of one that is not packed.
+    #[error("packed weights are bf16, int8 or int4: choose with --dtype, or name another --format")]
+    PackedDtype,
     /// A clip cannot be read.
     #[error(transparent)]
     Clip(#[from] ClipError),

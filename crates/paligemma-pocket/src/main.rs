@@ -23,6 +23,9 @@ enum Command {
         /// The folder of the run.
         #[arg(long, default_value = "target/pocket")]
         out: PathBuf,
+        /// An exported checkpoint that a new run begins its last stage with, instead of nothing.
+        #[arg(long, value_name = "FOLDER")]
+        from: Option<PathBuf>,
         /// Minutes after which the rate has fallen to nothing and the run ends.
         #[arg(long, default_value_t = 90.0)]
         minutes: f64,
@@ -89,7 +92,7 @@ enum Command {
 fn main() -> ExitCode {
     paligemma::keep_freed_memory();
     let result = match Arguments::parse().command {
-        Command::Train { out, minutes } => train::run(&out, minutes * 60.0),
+        Command::Train { out, from, minutes } => train::run(&out, from.as_deref(), minutes * 60.0),
         Command::Export { run, out } => train::export(&run, &out),
         Command::Begin { out } => train::begin(&out),
         Command::Examples { count, held_out, out } => listing::write(&out, count, held_out)

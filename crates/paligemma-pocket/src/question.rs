@@ -7,7 +7,7 @@ use crate::scene::{SIDE, Scene};
 use crate::thing::{Colour, Shape, Thing, label};
 
 /// A question without its `answer en `, and the answer.
-type Question = (String, String);
+pub(crate) type Question = (String, String);
 
 /// Draws a question of one kind; `None` where the scene leaves its answer in doubt.
 type Kind = fn(&Scene, &mut dyn RngCore) -> Option<Question>;
@@ -41,6 +41,49 @@ pub(crate) fn draw(scene: &Scene, rng: &mut dyn RngCore) -> Question {
             return question;
         }
     }
+}
+
+/// A question as [`draw`] gives them that is a puzzle: it asks about a shape whose colour it leaves
+/// open, or sets one thing against another. The others can be told from one patch.
+pub(crate) fn draw_puzzle(scene: &Scene, rng: &mut dyn RngCore) -> Question {
+    loop {
+        let question = draw(scene, rng);
+        if is_puzzle(&form(&question.0)) {
+            return question;
+        }
+    }
+}
+
+/// A question without what it is about: `is the red star left of the circle?` has the form
+/// `is the <colour> <shape> beside the <shape>?`.
+pub(crate) fn form(question: &str) -> String {
+    let (text, mark) = question.strip_suffix('?').map_or((question, ""), |text| (text, "?"));
+    let text =
+        DIRECTIONS.iter().fold(text.to_owned(), |text, (way, ..)| text.replace(way, BESIDE_IT));
+    let words: Vec<&str> = text.split(' ').map(kind_of_word).collect();
+    words.join(" ") + mark
+}
+
+const A_COLOUR: &str = "<colour>";
+const A_SHAPE: &str = "<shape>";
+const BESIDE_IT: &str = "beside";
+
+/// The word, or what stands for all words like it.
+fn kind_of_word(word: &str) -> &str {
+    match word {
+        "an" => "a",
+        word if Colour::ALL.iter().any(|colour| colour.name() == word) => A_COLOUR,
+        word if Shape::ALL.iter().any(|shape| [shape.name(), shape.plural()].contains(&word)) => {
+            A_SHAPE
+        }
+        word => word,
+    }
+}
+
+fn is_puzzle(form: &str) -> bool {
+    let words: Vec<&str> = form.trim_end_matches('?').split(' ').collect();
+    let open = words.windows(2).any(|pair| pair[1] == A_SHAPE && pair[0] != A_COLOUR);
+    open || words.contains(&BESIDE_IT)
 }
 
 /// A pair of colour and shape that no thing has, most often one that shares either with a thing.
@@ -232,6 +275,28 @@ mod tests {
         assert_eq!(side([66.0, 100.0]), Some("bottom"));
         assert_eq!(side([20.0, 20.0]), None);
         assert_eq!(side([69.0, 56.0]), None);
+    }
+
+    #[test]
+    fn puzzles_leave_a_colour_open_or_compare_two_things() {
+        let forms = [
+            ("what color is the star?", "what color is the <shape>?", true),
+            ("how many crosses are there?", "how many <shape> are there?", true),
+            ("is there an orange shape?", "is there a <colour> shape?", false),
+            ("is there a star?", "is there a <shape>?", true),
+            ("where is the red star?", "where is the <colour> <shape>?", false),
+            ("how many shapes are there?", "how many shapes are there?", false),
+            (
+                "is the red star left of the blue circle?",
+                "is the <colour> <shape> beside the <colour> <shape>?",
+                true,
+            ),
+            ("what is above the red star?", "what is beside the <colour> <shape>?", true),
+        ];
+        for (question, expected, puzzle) in forms {
+            assert_eq!(form(question), expected);
+            assert_eq!(is_puzzle(expected), puzzle, "{question}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::question;
+use crate::question::{self, Question};
 use crate::scene::Scene;
 use crate::thing::{Colour, Shape, Thing, label};
 
@@ -112,7 +112,7 @@ pub fn ocr(scene: &Scene) -> Example {
 /// seldom where there is none), a reading. Which questions and detections is up to `rng`.
 pub fn examples(scene: &Scene, rng: &mut impl Rng) -> Vec<Example> {
     let mut all = vec![caption(scene)];
-    all.extend(questions(scene, 2, rng));
+    all.extend(questions(scene, 2, rng, question::draw));
     let asked = draw_asked(scene, rng);
     all.push(detect(scene, &asked));
     if rng.random_bool(if scene.plates.is_empty() { 0.05 } else { 1.0 }) {
@@ -126,18 +126,57 @@ pub fn examples(scene: &Scene, rng: &mut impl Rng) -> Vec<Example> {
 pub fn evaluation_examples(scene: &Scene) -> Vec<Example> {
     let mut rng = ChaCha8Rng::seed_from_u64(!scene.seed);
     let mut all = vec![caption(scene)];
-    all.extend(questions(scene, 3, &mut rng));
+    all.extend(questions(scene, 3, &mut rng, question::draw));
     all.extend(scene.things.iter().map(|thing| detect(scene, &[(thing.colour, thing.shape)])));
     all.extend((!scene.plates.is_empty()).then(|| ocr(scene)));
     all
 }
 
+/// Prompts that are hardest to learn: a detection of every shape there is, whatever its colour, and
+/// `count` different questions about a shape whose colour is left open, or about two things.
+pub fn puzzles(scene: &Scene, count: usize, rng: &mut impl Rng) -> Vec<Example> {
+    let shapes = Shape::ALL.into_iter();
+    let there = shapes.filter(|shape| scene.things.iter().any(|thing| thing.shape == *shape));
+    let mut all: Vec<Example> = there.map(|shape| detect_shape(scene, shape)).collect();
+    all.extend(questions(scene, count, rng, question::draw_puzzle));
+    all
+}
+
+/// Boxes of all things of a shape, from left to right, by the shape's name alone.
+fn detect_shape(scene: &Scene, shape: Shape) -> Example {
+    let found: Vec<Detection> = scene
+        .things
+        .iter()
+        .filter(|thing| thing.shape == shape)
+        .map(|thing| Detection { label: shape.name().to_owned(), ..thing.detection() })
+        .collect();
+    Example {
+        task: Task::Detect,
+        prefix: format!("detect {}", shape.name()),
+        suffix: format_detections(&found),
+    }
+}
+
+/// The form of the question that a prompt asks, without the things that it is about:
+/// `is there a <colour> <shape>?`; `None` if it asks none.
+pub fn question_form(example: &Example) -> Option<String> {
+    example.prefix.strip_prefix(ASK).map(question::form)
+}
+
+/// How a prompt that asks a question begins.
+const ASK: &str = "answer en ";
+
 /// `count` different questions.
-fn questions(scene: &Scene, count: usize, rng: &mut dyn RngCore) -> Vec<Example> {
+fn questions(
+    scene: &Scene,
+    count: usize,
+    rng: &mut dyn RngCore,
+    draw: fn(&Scene, &mut dyn RngCore) -> Question,
+) -> Vec<Example> {
     let mut all: Vec<Example> = Vec::with_capacity(count);
     while all.len() < count {
-        let (question, suffix) = question::draw(scene, rng);
-        let prefix = format!("answer en {question}");
+        let (question, suffix) = draw(scene, rng);
+        let prefix = format!("{ASK}{question}");
         if all.iter().all(|earlier| earlier.prefix != prefix) {
             all.push(Example { task: Task::Answer, prefix, suffix });
         }

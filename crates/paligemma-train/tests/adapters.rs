@@ -11,8 +11,8 @@ use burn_autodiff::Autodiff;
 use burn_flex::{Flex, FlexDevice};
 use paligemma::{Model, PackedFormat, Storage};
 use paligemma_checkpoint::{
-    AdapterFile, Checkpoint, Export, ModulePath, PaliGemmaConfig, export, is_factor, other_files,
-    save_adapter,
+    AdapterFile, Checkpoint, Export, Format, ModulePath, PaliGemmaConfig, export, is_factor,
+    other_files, save_adapter,
 };
 use paligemma_nn::{NnBackend, PrefixMask};
 use paligemma_train::{
@@ -170,7 +170,14 @@ fn a_merged_export_gives_the_logits_that_transformers_has_of_it() {
     let (source, folder) = (golden("published"), tempfile::tempdir().unwrap());
     let checkpoint = Checkpoint::open(&source).unwrap();
     let (adapter, others) = (adapter(), other_files(&source).unwrap());
-    let what = Export { adapter: Some(&adapter), dtype: None, others: &others };
+    let config = PaliGemmaConfig::open(&source).unwrap();
+    let what = Export {
+        adapter: Some(&adapter),
+        dtype: None,
+        format: Format::Safetensors,
+        config: &config,
+        others: &others,
+    };
     let out = folder.path().join("merged");
     export(model::<Flex>(F32), &checkpoint, what, &out, |_| ()).unwrap();
     let merged = open::<Flex>(&out, F32);

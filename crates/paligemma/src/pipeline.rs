@@ -187,7 +187,11 @@ impl PaliGemma {
     /// # Errors
     /// If it has more tokens than the model, or another token ends an answer.
     pub fn check_tokenizer(config: &PaliGemmaConfig, tokenizer: &Tokenizer) -> Result<(), Error> {
-        let (tokens, rows) = (tokenizer.vocab_size(), config.text.vocab_size);
+        // Pictures take the place of the image token, which needs no row if it is the last.
+        let image = config.image_token_index as usize;
+        let tokens = tokenizer.vocab_size();
+        let tokens = if image + 1 == tokens { image } else { tokens };
+        let rows = config.text.vocab_size;
         if tokens > rows {
             return Err(Error::Vocabulary { tokens, rows });
         }

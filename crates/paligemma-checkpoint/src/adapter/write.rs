@@ -7,7 +7,10 @@ use burn::module::Module;
 use burn::tensor::DType;
 use burn::tensor::backend::Backend;
 
+use paligemma_files::WholeFile;
+
 use super::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, AdapterConfig, BEGINNING, ENDINGS, is_factor};
+use crate::formats::write_safetensors;
 use crate::layout::IN_MEMORY;
 use crate::names::parameter_shapes;
 use crate::save::{SaveError, collect};
@@ -40,5 +43,6 @@ pub fn save_adapter<B: Backend, M: Module<B>>(
         .filter_map(|(path, _)| path.strip_suffix(ENDINGS[0]).map(str::to_owned))
         .collect();
     let config = (ADAPTER_CONFIG.to_owned(), config.to_json(&modules).into_bytes());
-    write_named(folder.as_ref(), ADAPTER_WEIGHTS, tensors, BTreeMap::new(), &[config])
+    let write = |file: &mut WholeFile| write_safetensors(file, tensors, BTreeMap::new());
+    write_named(folder.as_ref(), ADAPTER_WEIGHTS, write, &[config])
 }

@@ -15,7 +15,6 @@ pub(super) fn check(config: &PaliGemmaConfig) -> Result<(), ConfigError> {
     check_relations(config)?;
     check_constants(config)?;
     let tokens = [
-        ("image_token_index", config.image_token_index),
         ("bos_token_id", config.bos_token_id),
         ("eos_token_id", config.eos_token_id),
         ("pad_token_id", config.pad_token_id),
@@ -25,7 +24,10 @@ pub(super) fn check(config: &PaliGemmaConfig) -> Result<(), ConfigError> {
         let expected = || format!("less than text_config.vocab_size ({vocabulary})");
         require((token as usize) < vocabulary, field, &token, expected)?;
     }
-    Ok(())
+    // Pictures take its place, so big_vision's table ends before it.
+    let image = config.image_token_index;
+    let expected = || format!("at most text_config.vocab_size ({vocabulary})");
+    require(image as usize <= vocabulary, "image_token_index", &image, expected)
 }
 
 fn check_ranges(config: &PaliGemmaConfig) -> Result<(), ConfigError> {

@@ -3,6 +3,7 @@
 mod colpali;
 mod file;
 mod limits;
+mod recognise;
 
 use std::path::{Path, PathBuf};
 
@@ -85,7 +86,8 @@ pub struct PaliGemmaConfig {
 }
 
 impl PaliGemmaConfig {
-    /// Reads `config.json` from `path`, the file itself or its folder.
+    /// Reads `config.json` from `path`, the file itself or its folder. A folder that has none may
+    /// hold an npz of big_vision with the sizes of a published model: its configuration is known.
     ///
     /// # Errors
     ///
@@ -94,7 +96,7 @@ impl PaliGemmaConfig {
         let path = path.as_ref();
         let path = if path.is_dir() { path.join("config.json") } else { path.to_owned() };
         match std::fs::read_to_string(&path) {
-            Err(source) => Err(ConfigError::Read { path, source }),
+            Err(source) => recognise::beside(&path).ok_or(ConfigError::Read { path, source }),
             Ok(json) => Self::from_json(&json)
                 .map_err(|source| ConfigError::InFile { path, source: Box::new(source) }),
         }

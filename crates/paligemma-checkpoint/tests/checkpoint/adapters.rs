@@ -6,8 +6,8 @@ use std::path::Path;
 use burn::tensor::FloatDType;
 use burn_flex::Flex;
 use paligemma_checkpoint::{
-    AdapterFile, Checkpoint, Export, export, load_module, other_files, save_adapter, save_module,
-    write_files,
+    AdapterFile, Checkpoint, Export, Format, export, load_module, other_files, save_adapter,
+    save_module, write_files,
 };
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
@@ -64,7 +64,9 @@ fn write(folder: &Path) {
     let checkpoint = Checkpoint::open(golden("hf_v5")).unwrap();
     let others = other_files(&golden("published")).unwrap();
     let (out, mut told) = (folder.join("merged"), 0);
-    let what = Export { adapter: Some(&adapter), dtype: None, others: &others };
+    let (config, format) = (golden_config(), Format::Safetensors);
+    let adapter_ = Some(&adapter);
+    let what = Export { adapter: adapter_, dtype: None, format, config: &config, others: &others };
     export(tiny(), &checkpoint, what, &out, |p| told = p.done).unwrap();
     assert!(told > 0);
 }
@@ -113,7 +115,8 @@ fn a_model_without_an_adapter_is_exported_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let checkpoint = Checkpoint::open(golden("hf_v452")).unwrap();
     let others = other_files(&golden("published")).unwrap();
-    let plain = Export { adapter: None, dtype: None, others: &others };
+    let (config, format) = (golden_config(), Format::Safetensors);
+    let plain = Export { adapter: None, dtype: None, format, config: &config, others: &others };
     let out = folder.path().join("f32");
     export(tiny(), &checkpoint, plain, &out, |_| ()).unwrap();
     let published = tensors(&golden("published").join("model.safetensors"));

@@ -201,9 +201,12 @@ fn impossible_and_absurd_sizes_are_refused() {
         ("/text_config/hidden_size", json!(2304), "projection_dim is 2048"),
         ("/text_config/rms_norm_eps", json!(0.0), "above 0"),
         ("/image_token_index", json!(300_000), "vocab_size (257216)"),
+        ("/bos_token_id", json!(257_216), "vocab_size (257216)"),
     ] {
         assert_says(&with(pointer, value).unwrap_err(), &[expected]);
     }
+    // Pictures take the place of the image token: big_vision's table has no row for it.
+    assert_eq!(with("/text_config/vocab_size", json!(257_152)).unwrap().text.vocab_size, 257_152);
 }
 
 #[test]

@@ -107,7 +107,7 @@ fn a_header_with_any_byte_changed_does_not_panic() {
 fn files_that_are_not_there_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let error = Checkpoint::open(folder.path()).unwrap_err();
-    assert_says(&error, &["neither model.safetensors nor model.safetensors.index.json"]);
+    assert_says(&error, &["has no weights", "model.safetensors.index.json"]);
     let error = Checkpoint::open(folder.path().join("none.safetensors")).unwrap_err();
     assert_says(&error, &["cannot read", "none.safetensors"]);
     fs::create_dir(folder.path().join("model.safetensors")).unwrap();

@@ -4,6 +4,7 @@ mod adapters;
 mod config;
 mod files;
 mod finite;
+mod formats;
 #[cfg(feature = "hub")]
 mod hub;
 mod load;

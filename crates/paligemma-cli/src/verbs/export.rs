@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use paligemma::{DeviceSpec, DeviceWork, Error as ModelError, Model, NnBackend, Place};
 use paligemma_checkpoint::{
-    AdapterFile, Checkpoint, Export as What, PaliGemmaConfig, Progress, WeightType, export,
+    AdapterFile, Checkpoint, Export as What, Format, PaliGemmaConfig, Progress, WeightType, export,
     write_files,
 };
 
@@ -60,19 +60,7 @@ impl Export {
             Some(adapter) if !self.merge => return self.copy(adapter),
             _ => {}
         }
-        let config = place.config().map_err(ModelError::from)?;
-        place.tokenizer(&config).map_err(ModelError::from)?;
-        let checkpoint = place.checkpoint().map_err(ModelError::from)?;
-        let work = Work {
-            place: &place,
-            config: &config,
-            checkpoint: &checkpoint,
-            dtype: self.dtype.map(WeightType::from),
-            folder: &self.out,
-        };
-        // Tensors are added up one by one, so no GPU is opened unless the build has nothing else.
-        let device = DeviceSpec::Flex.resolve().unwrap_or(DeviceSpec::Auto);
-        device.run(work).map_err(ModelError::from)?
+        write(&place, Format::Safetensors, self.dtype.map(WeightType::from), &self.out)
     }
 
     fn copy(&self, adapter: &AdapterFile) -> Result<(), Error> {
@@ -84,11 +72,29 @@ impl Export {
     }
 }
 
+/// Writes a model, its adapter merged if it has one, after all of its files were found sound.
+pub(super) fn write(
+    place: &Place,
+    format: Format,
+    dtype: Option<WeightType>,
+    folder: &Path,
+) -> Result<(), Error> {
+    let config = place.config().map_err(ModelError::from)?;
+    place.tokenizer(&config).map_err(ModelError::from)?;
+    let checkpoint = place.checkpoint().map_err(ModelError::from)?;
+    let (config, checkpoint) = (&config, &checkpoint);
+    let work = Work { place, config, checkpoint, format, dtype, folder };
+    // Tensors are added up one by one, so no GPU is opened unless the build has nothing else.
+    let device = DeviceSpec::Flex.resolve().unwrap_or(DeviceSpec::Auto);
+    device.run(work).map_err(ModelError::from)?
+}
+
 /// Exports by the names and shapes of a model on any backend.
 struct Work<'a> {
     place: &'a Place,
     config: &'a PaliGemmaConfig,
     checkpoint: &'a Checkpoint,
+    format: Format,
     dtype: Option<WeightType>,
     folder: &'a Path,
 }
@@ -97,12 +103,12 @@ impl DeviceWork for Work<'_> {
     type Output = Result<(), Error>;
 
     fn run<B: NnBackend>(self, device: B::Device) -> Self::Output {
-        let Self { place, config, checkpoint, dtype, folder } = self;
+        let Self { place, config, checkpoint, format, dtype, folder } = self;
         let model = Model::<B>::new(&config.vision, &config.text, &device);
         let others = place.other_files().map_err(ModelError::from)?;
         let bar = Bar::new("weights");
         let show = |Progress { done, total, .. }: Progress<'_>| bar.show(done, total);
-        let what = What { adapter: place.adapter(), dtype, others: &others };
+        let what = What { adapter: place.adapter(), dtype, format, config, others: &others };
         export(model, checkpoint, what, folder, show)?;
         bar.finish();
         Ok(())

@@ -70,7 +70,7 @@ fn configurations() {
 fn weights() {
     let weights = |folder: &Path| folder.join("model.safetensors");
     let write = |bytes: Vec<u8>| move |folder: &Path| fs::write(weights(folder), bytes).unwrap();
-    broken(|folder| fs::remove_file(weights(folder)).unwrap(), &["neither model.safetensors"]);
+    broken(|folder| fs::remove_file(weights(folder)).unwrap(), &["has no weights"]);
     let unsound = ["is not a sound safetensors file"];
     broken(write(Vec::new()), &["model.safetensors"]);
     broken(write(pocket::WEIGHTS[..100].to_vec()), &unsound);

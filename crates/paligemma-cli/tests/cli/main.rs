@@ -8,6 +8,7 @@ mod checkpoints;
 mod detect;
 mod eval;
 mod finetune;
+mod formats;
 #[cfg(feature = "hub")]
 mod hub;
 mod import;

@@ -10,6 +10,7 @@ use paligemma_checkpoint::{Checkpoint, load_module, save_masks, save_module};
 use paligemma_pocket::vocabulary;
 use paligemma_train::{MixedOptimizer, Progress, RunDirectory, numbered};
 
+use super::language::last_stage;
 use super::model::{config, new};
 use super::{Result, Training, masks};
 
@@ -27,10 +28,16 @@ impl State {
             return Ok(Self { model, progress: Progress::default() });
         };
         println!("going on from {}", folder.display());
+        Ok(Self { model: Self::read(&folder, device)?, progress })
+    }
+
+    /// The model of a checkpoint in a folder, in f32.
+    fn read(folder: &Path, device: &FlexDevice) -> Result<Model<Training>> {
         let config = config();
         let empty = Model::<Training>::new(&config.vision, &config.text, device);
-        let (model, _) = load_module::<Training, _>(empty, &Checkpoint::open(&folder)?, "", None)?;
-        Ok(Self { model: numbered::<Training, _>(model), progress })
+        let files = Checkpoint::open(folder)?;
+        let (model, _) = load_module::<Training, _>(empty, &files, "", Some(FloatDType::F32))?;
+        Ok(numbered::<Training, _>(model))
     }
 
     /// Makes this state the run's latest, with the optimiser's state in a stage that goes on.
@@ -57,6 +64,18 @@ impl<E: std::error::Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
         Self(Box::new(error))
     }
+}
+
+/// Makes an exported checkpoint, with its masks, the beginning of a new run's last stage.
+pub(crate) fn adopt(run: &RunDirectory, exported: &Path) -> Result<()> {
+    if run.latest()?.is_some() {
+        let root = run.root().display();
+        return Err(format!("{root} holds a run: go on with it, or name another folder").into());
+    }
+    save_masks(&masks::read(&exported.join(masks::FILE))?, run.root().join(masks::FILE))?;
+    let model = State::read(exported, &FlexDevice)?;
+    let progress = Progress { stage: last_stage(), ..Progress::default() };
+    State { model, progress }.save(run, None)
 }
 
 /// Writes a new model, with the tokenizer beside it.

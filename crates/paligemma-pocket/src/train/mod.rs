@@ -23,10 +23,14 @@ pub(crate) type Training = Autodiff<Flex>;
 /// Anything that may go wrong here ends the command with its message.
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// Trains from nothing or from the latest checkpoint in `out`, for `seconds` in all.
-pub(crate) fn run(out: &Path, seconds: f64) -> Result<()> {
+/// Trains from nothing, from the latest checkpoint in `out`, or the last stage alone from an exported
+/// one, for `seconds` in all.
+pub(crate) fn run(out: &Path, from: Option<&Path>, seconds: f64) -> Result<()> {
     let device = FlexDevice;
     let run = paligemma_train::RunDirectory::create(out)?;
+    if let Some(exported) = from {
+        files::adopt(&run, exported)?;
+    }
     let vae = masks::open(&run)?;
     let tools =
         || -> Result<Tools> { Ok(Tools { tokenizer: data::tokenizer()?, vae: vae.clone() }) };

@@ -1,5 +1,6 @@
 //! Scores on scenes that were never trained on.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
@@ -7,6 +8,7 @@ use burn::tensor::{Tensor, TensorData};
 use burn_flex::{Flex, FlexDevice};
 use paligemma::{DeviceSpec, Dtype, Model, Prompt, Session};
 use paligemma_checkpoint::{Checkpoint, PaliGemmaConfig};
+use paligemma_pocket::evaluate::Tally;
 use paligemma_pocket::scene::SIDE;
 use paligemma_pocket::{Example, FIRST_HELD_OUT_SEED, Scene, Score, Task, task};
 use paligemma_processor::Tokenizer;
@@ -108,9 +110,28 @@ pub(crate) fn evaluate(folder: &Path, scenes: usize, dtype: Dtype) -> Result<()>
     println!("{report}");
     let vae = read(&folder.join(FILE))?;
     for things in [1..=1, 2..=2, 1..=2, 3..=3, 4..=4] {
-        let (score, _) = score(&model, &vae, scenes, &things, &Task::ALL)?;
+        let (score, shown) = score(&model, &vae, scenes, &things, &Task::ALL)?;
         let last = FIRST_HELD_OUT_SEED + scenes as u64 - 1;
         println!("\nthings {things:?}, scenes {FIRST_HELD_OUT_SEED}..={last}\n{score}");
+        println!("\n{}", by_form(&shown));
     }
     Ok(())
+}
+
+/// A Markdown table of answers by the form of the question, the worst first.
+pub(crate) fn by_form(shown: &[(Example, String)]) -> String {
+    let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
+    for (example, text) in shown {
+        if let Some(form) = task::question_form(example) {
+            let tally = tallies.entry(form).or_default();
+            tally.total += 1;
+            tally.right += usize::from(text.trim() == example.suffix);
+        }
+    }
+    let mut rows: Vec<_> = tallies.into_iter().collect();
+    rows.sort_by(|a, b| a.1.rate().total_cmp(&b.1.rate()));
+    let rows = rows
+        .iter()
+        .map(|(form, tally)| format!("| `{form}` | {:.3} | {} |\n", tally.rate(), tally.total));
+    format!("| question | exact match | of |\n|---|---|---|\n{}", rows.collect::<String>())
 }
