@@ -27,7 +27,7 @@ fn a_model_in_any_format_answers_as_before_and_comes_back_bit_by_bit() {
         assert_eq!(prints(&["convert", "--model", &start, "--format", format, "--out", &out]), "");
         assert!(Path::new(&out).join(file).is_file());
         assert_eq!(score(&out), expected, "{format}");
-        assert_eq!(json(&["info", "--model", &out])["weights"]["names"], names, "{format}");
+        assert_eq!(json(&["info", "--model", &out])["weights"]["layout"], names, "{format}");
         // Masks and tokenizer came along.
         assert!(Path::new(&out).join("masks.safetensors").is_file());
         start = out;
