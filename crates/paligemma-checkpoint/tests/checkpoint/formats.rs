@@ -2,6 +2,7 @@
 //! and what is damaged is refused.
 
 use std::fs;
+use std::io::{Cursor, Write};
 use std::path::Path;
 
 use burn_flex::{Flex, FlexDevice};
@@ -9,6 +10,9 @@ use paligemma_checkpoint::{
     Checkpoint, Export, Format, PaliGemmaConfig, WeightType, export, load_module, other_files,
     parameter_shapes,
 };
+
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
 
 use crate::support::{Whole, assert_says, copy, golden, golden_2, golden_config, tiny, values};
 
@@ -167,6 +171,17 @@ fn what_cannot_be_taken_is_named() {
     fs::rename(folder.path().join("second.npz"), folder.path().join("vae-oid.npz")).unwrap();
     let error = Checkpoint::open(folder.path()).unwrap_err();
     assert_says(&error, &["has no weights", "model.safetensors", "npz of big_vision"]);
+
+    let dictionary = "{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776, 0), }\n";
+    let length = (dictionary.len() as u16).to_le_bytes();
+    let array = [b"\x93NUMPY\x01\x00", &length[..], dictionary.as_bytes()].concat();
+    let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
+    let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+    archive.start_file("llm/layers/pre_attention_norm/scale.npy", stored).unwrap();
+    archive.write_all(&array).unwrap();
+    let endless = archive.finish().unwrap().into_inner();
+    let error = Checkpoint::from_bytes(endless).unwrap_err();
+    assert_says(&error, &["pre_attention_norm/scale", "not that of a PaliGemma of big_vision"]);
 
     let old = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.".to_vec();
     let error = Checkpoint::from_bytes(old).unwrap_err();
