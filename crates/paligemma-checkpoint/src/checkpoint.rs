@@ -8,7 +8,7 @@ use burn::tensor::{AllocationProperty, Bytes as TensorBytes, DType, FloatDType, 
 use bytes::Bytes;
 use paligemma_packed::PackedFormat;
 
-use crate::layout::{BIG_VISION_LAYOUT, Layout};
+use crate::layout::Layout;
 use crate::source::{self, SourceError, SourceTensor};
 
 /// The weights of a model: names, types and shapes read, elements left in the mapped files.
@@ -50,6 +50,8 @@ pub struct TensorInfo {
     pub file: PathBuf,
     /// How its elements are written.
     pub elements: Elements,
+    /// Whether the file has them as they are used, so that they need no copy.
+    pub in_place: bool,
     /// The length of each axis; of a packed matrix that of the matrix.
     pub shape: Vec<usize>,
 }
@@ -65,7 +67,7 @@ impl Checkpoint {
     /// If a file is missing, unreadable, cut short or lies about its contents; if shards and
     /// index disagree; if a tensor is not `F32`, `F16` or `BF16`.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, SourceError> {
-        source::open(path.as_ref()).map(Self::new)
+        source::open(path.as_ref()).and_then(Self::new)
     }
 
     /// Reads a file of weights held in memory, of any format.
@@ -108,22 +110,25 @@ impl Checkpoint {
     }
 
     fn from_shared(file: &Bytes) -> Result<Self, SourceError> {
-        source::read(Path::new("(memory)"), file).map(Self::new)
+        source::read(Path::new("(memory)"), file).and_then(Self::new)
     }
 
-    fn new(tensors: Vec<SourceTensor>) -> Self {
+    fn new(tensors: Vec<SourceTensor>) -> Result<Self, SourceError> {
         let names: Vec<_> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
-        let is_told = tensors.iter().any(|tensor| tensor.module_path.is_some());
-        let layout = if is_told { &BIG_VISION_LAYOUT } else { Layout::detect(&names) };
+        let told = tensors.iter().find_map(|tensor| tensor.known.as_ref());
+        let layout = told.map_or_else(|| Layout::detect(&names), |(layout, _)| layout);
         let mut checkpoint = Self { layout, tensors: BTreeMap::new(), strays: Vec::new() };
         for tensor in tensors {
-            // No two names of one layout share a path: each rule only replaces a beginning.
-            match tensor.module_path.clone().or_else(|| layout.module_path(&tensor.name)) {
-                Some(path) => drop(checkpoint.tensors.insert(path, tensor)),
-                None => checkpoint.strays.push(tensor),
+            let known = tensor.known.as_ref().map(|(_, path)| path.clone());
+            let Some(path) = known.or_else(|| layout.module_path(&tensor.name)) else {
+                checkpoint.strays.push(tensor);
+                continue;
+            };
+            if let Some(SourceTensor { path, name, .. }) = checkpoint.tensors.insert(path, tensor) {
+                return Err(SourceError::Twice { path, tensor: name });
             }
         }
-        checkpoint
+        Ok(checkpoint)
     }
 }
 
@@ -134,6 +139,7 @@ impl SourceTensor {
             module_path,
             file: self.path.clone(),
             elements: self.elements,
+            in_place: self.is_in_place(),
             shape: self.shape.clone(),
         }
     }

@@ -20,7 +20,7 @@ use crate::load::{Progress, check_module};
 use crate::masks::MASK_FILES;
 use crate::packed::Packing;
 use crate::save::SaveError;
-use crate::source::{INDEX, SourceError, SourceTensor};
+use crate::source::{INDEX_ENDING, SourceError, SourceTensor};
 use crate::write::{Pending, write_checkpoint};
 
 /// Writes `checkpoint` into `folder` with its matrices packed, and `others`, the files beside the
@@ -131,7 +131,7 @@ pub fn other_files(folder: &Path) -> Result<Vec<(String, Vec<u8>)>, SourceError>
         let path = entry.path();
         let Ok(name) = entry.file_name().into_string() else { continue };
         let is_json = path.extension().is_some_and(|extension| extension == "json");
-        let belongs = is_json && name != INDEX || MASK_FILES.contains(&&*name);
+        let belongs = is_json && !name.ends_with(INDEX_ENDING) || MASK_FILES.contains(&&*name);
         if belongs && path.is_file() {
             let contents = fs::read(&path).map_err(|source| SourceError::Read { path, source })?;
             files.push((name, contents));

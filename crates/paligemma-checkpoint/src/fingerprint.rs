@@ -16,8 +16,9 @@ impl Checkpoint {
     /// in the modules, type, shape, and first and last 1024 bytes.
     ///
     /// Training changes all numbers of a tensor that it changes, so no trained model is taken for
-    /// another one, while a file of gigabytes stays unread. A converted file, and one that also
-    /// carries a copy of the tied head, count as other weights. It is no proof against a forger.
+    /// another one, while a file of gigabytes stays unread. It is the same in every format and under
+    /// every spelling; packed weights, and a file that also carries a copy of the tied head, count as
+    /// others. It is no proof against a forger.
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
         for (path, tensor) in &self.tensors {

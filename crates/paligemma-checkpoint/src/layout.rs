@@ -61,7 +61,7 @@ pub const LAYOUTS: [Layout; 4] = [
 pub(crate) const IN_MEMORY: &Layout = &LAYOUTS[3];
 
 /// Names in a burnpack file, which are the paths in the modules.
-const MODULE_PATHS: Layout = Layout {
+pub(crate) static MODULE_PATHS: Layout = Layout {
     name: "burn modules",
     rules: &[
         ("vision_tower.", "vision_tower."),
@@ -137,7 +137,7 @@ pub(crate) const COLPALI_LAYOUTS: [Layout; 3] = [
 ];
 
 /// Every spelling, the one written first.
-static KNOWN: [&Layout; 9] = [
+static KNOWN: [&Layout; 8] = [
     &LAYOUTS[0],
     &LAYOUTS[1],
     &LAYOUTS[2],
@@ -146,7 +146,6 @@ static KNOWN: [&Layout; 9] = [
     &COLPALI_LAYOUTS[0],
     &COLPALI_LAYOUTS[1],
     &COLPALI_LAYOUTS[2],
-    &MODULE_PATHS,
 ];
 
 impl Layout {

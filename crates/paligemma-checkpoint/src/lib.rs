@@ -1,8 +1,8 @@
 //! Published PaliGemma checkpoints: files to modules and back.
 //!
 //! The only crate that knows tensor file names. It reads `config.json` ([`PaliGemmaConfig`]) and
-//! safetensors, single or sharded, memory-mapped ([`Checkpoint`]), under any of the four
-//! spellings of tensor names in use ([`Layout`]); fills a lazy burn module ([`load_module`]) so
+//! weights, memory-mapped ([`Checkpoint`]): safetensors, `PyTorch`'s files, big_vision's npz and
+//! burnpack ([`Format`]), under any of the spellings of tensor names in use ([`Layout`]); fills a lazy burn module ([`load_module`]) so
 //! that every tensor of the module and of the file is accounted for ([`LoadReport`]); and writes
 //! a module back in the published form ([`save_module`]). A mask VQ-VAE has a file of its own, in
 //! safetensors or `NumPy`'s npz ([`load_masks`], [`save_masks`]). Adapters are read and written in

@@ -7,7 +7,6 @@ use std::io;
 use std::path::Path;
 
 use burn::tensor::{Bytes, DType, FloatDType, Tensor};
-use paligemma_files::WholeFile;
 use paligemma_nn::{NnBackend, Projections};
 use safetensors::Dtype;
 use serde_json::{Map, Value};
@@ -33,7 +32,7 @@ pub struct Export<'a> {
     pub dtype: Option<FloatDType>,
     /// The format of the file.
     pub format: Format,
-    /// The checkpoint's configuration, which is written where `others` has none.
+    /// The checkpoint's configuration.
     pub config: &'a PaliGemmaConfig,
     /// The files beside the weights, names and contents.
     pub others: &'a [(String, Vec<u8>)],
@@ -69,10 +68,7 @@ pub fn export<B: NnBackend, M: Projections<B>>(
     // Wider types first, so that every tensor is aligned to its elements when mapped.
     tensors.sort_by_key(|(path, source)| (usize::MAX - written(source).size(), path.clone()));
     let devices = devices(module, adapter)?;
-    let mut others = with_dtype(others, dtype)?;
-    if others.iter().all(|(name, _)| name != CONFIG) {
-        others.push((CONFIG.to_owned(), config.to_json().into_bytes()));
-    }
+    let others = with_dtype(others, dtype)?;
 
     // All closures hold this; they are called one after the other.
     let state = RefCell::new((0, &mut progress));
@@ -95,7 +91,7 @@ pub fn export<B: NnBackend, M: Projections<B>>(
         Ok(Pending { name, shape, dtype: file_type(dtype), read: Box::new(read) })
     });
     let pending = pending.collect::<Result<_, SaveError>>()?;
-    let write = |file: &mut WholeFile| format.write(file, pending, config);
+    let write = format.writer(pending, config)?;
     write_named(folder, format.file_name(), write, &others)
 }
 

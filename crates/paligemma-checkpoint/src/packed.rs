@@ -121,7 +121,7 @@ impl SourceTensor {
             Elements::Packed(format) => return Err(self.is_packed(format)),
         };
         let data = self.data(from, dtype);
-        if dtype != DType::from(from) {
+        if dtype != DType::from(from) || self.order.is_some() {
             self.release();
         }
         Ok(data)

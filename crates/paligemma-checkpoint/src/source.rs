@@ -16,13 +16,14 @@ use zip::result::ZipError;
 use crate::checkpoint::Elements;
 use crate::formats::{self, BURNPACK, PickleProblem, TORCH_WEIGHTS, TensorProblem};
 use crate::json::UniqueMap;
+use crate::layout::Layout;
 use crate::masks::MASK_FILES;
 use crate::order::Order;
 
 pub(crate) const WEIGHTS: &str = "model.safetensors";
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 /// What the name of an index adds to that of the file that its shards stand for.
-const INDEX_ENDING: &str = ".index.json";
+pub(crate) const INDEX_ENDING: &str = ".index.json";
 
 /// Why a checkpoint's files could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +54,14 @@ pub enum SourceError {
         tensor: String,
         /// What is wrong with it.
         problem: TensorProblem,
+    },
+    /// Two tensors of one name, or that are the same one of the model.
+    #[error("`{tensor}` is in {} twice: which of them is meant?", path.display())]
+    Twice {
+        /// The file.
+        path: PathBuf,
+        /// The tensor, as the file calls it.
+        tensor: String,
     },
     /// The description of tensors in a file of `torch.save` that cannot be taken.
     #[error("the pickle in {} {problem}", path.display())]
@@ -218,8 +227,8 @@ pub(crate) struct SourceTensor {
     pub(crate) name: String,
     /// The file, for messages.
     pub(crate) path: PathBuf,
-    /// The path in the modules, if the format tells it and no spelling of names.
-    pub(crate) module_path: Option<String>,
+    /// The layout and the path in the modules, if the format tells them and no spelling of names.
+    pub(crate) known: Option<(&'static Layout, String)>,
     pub(crate) elements: Elements,
     /// The published shape, also of a packed matrix.
     pub(crate) shape: Vec<usize>,
@@ -245,8 +254,8 @@ impl SourceTensor {
     /// A tensor of f32 in a file at `path`.
     pub(crate) fn new(name: String, path: &Path, shape: Vec<usize>, data: Bytes) -> Self {
         let elements = Elements::Float(FloatDType::F32);
-        let (module_path, order, map) = (None, None, None);
-        Self { name, path: path.to_owned(), module_path, elements, shape, data, order, map }
+        let (known, order, map) = (None, None, None);
+        Self { name, path: path.to_owned(), known, elements, shape, data, order, map }
     }
 
     /// The elements as the tensor has them: the file's own bytes, or a copy in order.
@@ -255,6 +264,12 @@ impl SourceTensor {
             None => self.data.clone(),
             Some(order) => order.sorted(&self.data, self.element()).into(),
         }
+    }
+
+    /// Whether the elements can be used where they lie.
+    pub(crate) fn is_in_place(&self) -> bool {
+        let address = self.data.as_ptr() as usize;
+        self.order.is_none() && address.is_multiple_of(self.element())
     }
 
     /// Lets go of the memory that holds the tensor's part of the file, which was read and is not
@@ -295,23 +310,28 @@ pub(crate) fn open(path: &Path) -> Result<Vec<SourceTensor>, SourceError> {
 /// The npz file with weights in a folder that has no file of a known name.
 fn any_other(folder: &Path) -> Result<PathBuf, SourceError> {
     let failed = |source| SourceError::Read { path: folder.to_owned(), source };
-    let mut found: Option<String> = None;
+    let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
-        let Ok(name) = entry.map_err(failed)?.file_name().into_string() else { continue };
-        let is = |ending: &str| name.ends_with(ending);
-        if is(".gguf") {
-            return Err(SourceError::Gguf { path: folder.join(name) });
-        }
-        if is(".npz") && !MASK_FILES.contains(&&*name) {
-            if let Some(first) = found {
-                let folder = folder.to_owned();
-                return Err(SourceError::Ambiguous { folder, first, second: name });
-            }
-            found = Some(name);
-        }
+        names.extend(entry.map_err(failed)?.file_name().into_string());
     }
-    let none = || SourceError::NoWeights { folder: folder.to_owned() };
-    found.map(|name| folder.join(name)).ok_or_else(none)
+    names.sort();
+    let ends = |name: &str, ending: &str| {
+        Path::new(name).extension().is_some_and(|found| found.eq_ignore_ascii_case(ending))
+    };
+    let is_weights = |name: &&String| ends(name, "npz") && !MASK_FILES.contains(&name.as_str());
+    let found: Vec<&String> = names.iter().filter(is_weights).collect();
+    match found[..] {
+        [name] => Ok(folder.join(name)),
+        [first, second, ..] => Err(SourceError::Ambiguous {
+            folder: folder.to_owned(),
+            first: first.clone(),
+            second: second.clone(),
+        }),
+        [] => Err(match names.iter().find(|name| ends(name, "gguf")) {
+            Some(name) => SourceError::Gguf { path: folder.join(name) },
+            None => SourceError::NoWeights { folder: folder.to_owned() },
+        }),
+    }
 }
 
 fn open_file(path: &Path) -> Result<Vec<SourceTensor>, SourceError> {

@@ -54,6 +54,19 @@ pub(crate) fn draw_puzzle(scene: &Scene, rng: &mut dyn RngCore) -> Question {
     }
 }
 
+/// Whether there is a shape that there is, and whether there is one that there is not: what tells
+/// one from the other is the shape alone.
+pub(crate) fn presences(scene: &Scene, rng: &mut dyn RngCore) -> Vec<Question> {
+    let is_there = |shape: &Shape| count(scene, |thing| thing.shape == *shape) > 0;
+    let (there, absent): (Vec<Shape>, Vec<Shape>) = Shape::ALL.into_iter().partition(is_there);
+    let mut all = Vec::new();
+    for (shapes, answer) in [(there, true), (absent, false)] {
+        let shape = shapes.choose(rng).map(|shape| shape.name());
+        all.extend(shape.map(|shape| (format!("is there a {shape}?"), yes_or_no(answer))));
+    }
+    all
+}
+
 /// A question without what it is about: `is the red star left of the circle?` has the form
 /// `is the <colour> <shape> beside the <shape>?`.
 pub(crate) fn form(question: &str) -> String {

@@ -132,14 +132,20 @@ pub fn evaluation_examples(scene: &Scene) -> Vec<Example> {
     all
 }
 
-/// Prompts that are hardest to learn: a detection of every shape there is, whatever its colour, and
-/// `count` different questions about a shape whose colour is left open, or about two things.
+/// Prompts that are hardest to learn: a detection of every shape there is, whatever its colour, the
+/// presence of a shape and the absence of another, and `count` different questions about a shape whose
+/// colour is left open, or about two things.
 pub fn puzzles(scene: &Scene, count: usize, rng: &mut impl Rng) -> Vec<Example> {
     let shapes = Shape::ALL.into_iter();
     let there = shapes.filter(|shape| scene.things.iter().any(|thing| thing.shape == *shape));
     let mut all: Vec<Example> = there.map(|shape| detect_shape(scene, shape)).collect();
+    all.extend(question::presences(scene, rng).into_iter().map(asked));
     all.extend(questions(scene, count, rng, question::draw_puzzle));
     all
+}
+
+fn asked((question, suffix): Question) -> Example {
+    Example { task: Task::Answer, prefix: format!("{ASK}{question}"), suffix }
 }
 
 /// Boxes of all things of a shape, from left to right, by the shape's name alone.
@@ -175,10 +181,9 @@ fn questions(
 ) -> Vec<Example> {
     let mut all: Vec<Example> = Vec::with_capacity(count);
     while all.len() < count {
-        let (question, suffix) = draw(scene, rng);
-        let prefix = format!("{ASK}{question}");
-        if all.iter().all(|earlier| earlier.prefix != prefix) {
-            all.push(Example { task: Task::Answer, prefix, suffix });
+        let example = asked(draw(scene, rng));
+        if all.iter().all(|earlier| earlier.prefix != example.prefix) {
+            all.push(example);
         }
     }
     all
@@ -232,6 +237,24 @@ mod tests {
         assert_eq!(caption(&scene).suffix, "a small red circle and a large blue star");
         scene.things.pop();
         assert_eq!(caption(&scene).suffix, "a small red circle");
+    }
+
+    #[test]
+    fn puzzles_ask_for_every_shape_and_leave_its_colour_open() {
+        let mut rng = ChaCha8Rng::seed_from_u64(4);
+        let all = puzzles(&scene(), 6, &mut rng);
+        assert_eq!(all.len(), 3 + 2 + 6);
+        let found: Vec<&str> = all.iter().map(|example| example.prefix.as_str()).collect();
+        assert_eq!(found[..3], ["detect circle", "detect star", "detect cross"]);
+        let circle = "<loc0256><loc0000><loc0402><loc0146> circle";
+        assert_eq!(all[0].suffix, circle);
+        assert_eq!((all[3].suffix.as_str(), all[4].suffix.as_str()), ("yes", "no"));
+        let forms = all[3..].iter().map(|example| question_form(example).unwrap());
+        assert!(forms.into_iter().all(|form| form.contains("the <shape>")
+            || form.contains("a <shape>")
+            || form.contains("many <shape>")
+            || form.contains("beside")));
+        assert_eq!(question_form(&caption(&scene())), None);
     }
 
     #[test]

@@ -137,7 +137,7 @@ fn mapped(held: &[Held], storage: Storage, checkpoint: &Checkpoint) -> u64 {
         let path = tensor.module_path?;
         // A ColPali has the whole of its PaliGemma in a field.
         let path = path.strip_prefix("vlm.").map(str::to_owned).unwrap_or(path);
-        Some((path, tensor.elements))
+        tensor.in_place.then_some((path, tensor.elements))
     };
     let found: BTreeMap<String, Elements> = checkpoint.tensors().filter_map(known).collect();
     let stays = |held: &&Held| {

@@ -16,6 +16,7 @@ use crate::{DeviceSpec, Error, MaskModel, pocket};
 pub const EMBEDDED: &str = "embedded";
 /// The file of a run's folder that names the newest of the folders in it.
 const LATEST: &str = "latest";
+const CONFIG: &str = "config.json";
 
 /// Where a model's files are.
 #[derive(Debug)]
@@ -178,21 +179,30 @@ impl Place {
         }
     }
 
-    /// The files beside those weights.
+    /// The files beside those weights, with `config` as one where the folder has none.
     ///
     /// # Errors
     /// If one cannot be read.
-    pub fn other_files(&self) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
+    pub fn other_files(
+        &self,
+        config: &PaliGemmaConfig,
+    ) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
         match self {
             Self::Embedded => Ok(vec![
-                ("config.json".to_owned(), pocket::CONFIG.as_bytes().to_vec()),
+                (CONFIG.to_owned(), pocket::CONFIG.as_bytes().to_vec()),
                 ("tokenizer.json".to_owned(), pocket::TOKENIZER.to_vec()),
                 ("masks.safetensors".to_owned(), pocket::MASKS.to_vec()),
             ]),
-            Self::Folder(folder) => other_files(folder),
-            Self::Adapted { base, .. } => base.other_files(),
-            Self::Resized { of, config, .. } => {
-                let files = of.other_files()?.into_iter();
+            Self::Folder(folder) => {
+                let mut files = other_files(folder)?;
+                if files.iter().all(|(name, _)| name != CONFIG) {
+                    files.push((CONFIG.to_owned(), config.to_json().into_bytes()));
+                }
+                Ok(files)
+            }
+            Self::Adapted { base, .. } => base.other_files(config),
+            Self::Resized { of, .. } => {
+                let files = of.other_files(config)?.into_iter();
                 let resized = |(name, contents): (String, _)| {
                     let contents = settings_at_resolution(&name, contents, config);
                     (name, contents)

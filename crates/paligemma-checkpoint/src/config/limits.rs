@@ -7,7 +7,7 @@ use super::{ConfigError, PaliGemmaConfig};
 /// Above any published model by an order of magnitude, and far below where a product of sizes
 /// overflows: a file that asks for more is broken or hostile.
 const MAX_WIDTH: usize = 1 << 20;
-const MAX_COUNT: usize = 1 << 12;
+pub(crate) const MAX_COUNT: usize = 1 << 12;
 const MAX_VOCABULARY: usize = 1 << 24;
 
 pub(super) fn check(config: &PaliGemmaConfig) -> Result<(), ConfigError> {

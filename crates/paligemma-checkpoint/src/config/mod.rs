@@ -10,7 +10,10 @@ use std::path::{Path, PathBuf};
 use paligemma_gemma::GemmaConfig;
 use paligemma_siglip::SiglipConfig;
 
+use crate::source::SourceError;
+
 pub use colpali::ColPaliConfig;
+pub(crate) use limits::MAX_COUNT;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +27,9 @@ pub enum ConfigError {
         /// What the system answered.
         source: std::io::Error,
     },
+    /// There is no file, and the weights of big_vision that would do instead cannot be read.
+    #[error("there is no config.json, and the weights cannot tell what it would say: {0}")]
+    Weights(#[from] SourceError),
     /// The file was read, but its contents cannot be used.
     #[error("{}: {source}", path.display())]
     InFile {
@@ -96,7 +102,7 @@ impl PaliGemmaConfig {
         let path = path.as_ref();
         let path = if path.is_dir() { path.join("config.json") } else { path.to_owned() };
         match std::fs::read_to_string(&path) {
-            Err(source) => recognise::beside(&path).ok_or(ConfigError::Read { path, source }),
+            Err(source) => recognise::beside(&path)?.ok_or(ConfigError::Read { path, source }),
             Ok(json) => Self::from_json(&json)
                 .map_err(|source| ConfigError::InFile { path, source: Box::new(source) }),
         }

@@ -5,15 +5,30 @@ use std::path::Path;
 use super::PaliGemmaConfig;
 use crate::checkpoint::Checkpoint;
 use crate::layout::BIG_VISION_LAYOUT;
+use crate::source::SourceError;
 
 /// Sides of the pictures that published checkpoints are for.
 const SIDES: [usize; 3] = [224, 448, 896];
 
 /// The configuration of the checkpoint of big_vision in the folder of a `config.json` that is not
 /// there; none if it is no such checkpoint, or of no published size.
-pub(super) fn beside(missing: &Path) -> Option<PaliGemmaConfig> {
-    let folder = missing.parent().filter(|_| !missing.exists())?;
-    let checkpoint = Checkpoint::open(folder).ok()?;
+///
+/// # Errors
+/// If there is an npz that cannot be read.
+pub(super) fn beside(missing: &Path) -> Result<Option<PaliGemmaConfig>, SourceError> {
+    let Some(folder) = missing.parent().filter(|_| !missing.exists()) else { return Ok(None) };
+    match Checkpoint::open(folder) {
+        Ok(checkpoint) => Ok(of(&checkpoint)),
+        Err(
+            error @ (SourceError::Ambiguous { .. }
+            | SourceError::Archive { .. }
+            | SourceError::Tensor { .. }),
+        ) => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
+fn of(checkpoint: &Checkpoint) -> Option<PaliGemmaConfig> {
     if *checkpoint.layout() != BIG_VISION_LAYOUT {
         return None;
     }

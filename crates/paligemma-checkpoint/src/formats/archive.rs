@@ -58,13 +58,24 @@ impl<'a> Archive<'a> {
         Ok(Self { file, entries, room })
     }
 
+    /// The contents of an entry that is stored as it is.
+    pub(crate) fn stored(&self, entry: &Entry) -> Result<Bytes, TensorProblem> {
+        let end = entry.start.checked_add(entry.length).filter(|&end| end <= self.file.len());
+        match end {
+            Some(end) if entry.method == CompressionMethod::Stored => {
+                Ok(self.file.slice(entry.start..end))
+            }
+            _ => Err(TensorProblem::Compression),
+        }
+    }
+
     /// The contents of an entry: a part of the file if they are stored as they are.
     pub(crate) fn contents(&mut self, entry: &Entry) -> Result<Bytes, TensorProblem> {
+        if entry.method == CompressionMethod::Stored {
+            return self.stored(entry);
+        }
         let end = entry.start.checked_add(entry.length).filter(|&end| end <= self.file.len());
         let bytes = self.file.slice(entry.start..end.ok_or(TensorProblem::Compression)?);
-        if entry.method == CompressionMethod::Stored {
-            return Ok(bytes);
-        }
         if entry.method != CompressionMethod::DEFLATE {
             return Err(TensorProblem::Compression);
         }

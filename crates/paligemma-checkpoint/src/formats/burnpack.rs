@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::TensorProblem;
 use crate::checkpoint::Elements;
+use crate::json::UniqueMap;
+use crate::layout::MODULE_PATHS;
 use crate::save::SaveError;
 use crate::source::{SourceError, SourceTensor};
 use crate::write::Pending;
@@ -31,9 +33,9 @@ const LONGEST: usize = 100 << 20;
 /// A description is three levels deep.
 const DEEPEST: usize = 16;
 
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize)]
 struct Description {
-    tensors: BTreeMap<String, Tensor>,
+    tensors: UniqueMap<Tensor>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -53,7 +55,7 @@ pub(crate) fn parse(path: &Path, file: &Bytes) -> Result<Vec<SourceTensor>, Sour
     let end = HEADER.checked_add(length).filter(|end| length <= LONGEST && *end <= file.len());
     let (Some(VERSION), Some(end)) = (version, end) else { return Err(unsound()) };
     let description = &file[HEADER..end];
-    let Description { tensors } =
+    let Description { tensors: UniqueMap(tensors) } =
         ciborium::de::from_reader_with_recursion_limit(description, DEEPEST)
             .map_err(|_| unsound())?;
     let data = file.slice(end.next_multiple_of(ALIGNMENT).min(file.len())..);
@@ -61,7 +63,8 @@ pub(crate) fn parse(path: &Path, file: &Bytes) -> Result<Vec<SourceTensor>, Sour
         let failed =
             |problem| SourceError::Tensor { path: path.to_owned(), tensor: name.clone(), problem };
         let (shape, elements, data) = tensor.read(&data).map_err(failed)?;
-        Ok(SourceTensor { elements, ..SourceTensor::new(name, path, shape, data) })
+        let known = Some((&MODULE_PATHS, name.clone()));
+        Ok(SourceTensor { known, elements, ..SourceTensor::new(name, path, shape, data) })
     };
     tensors.into_iter().map(read).collect()
 }
@@ -94,7 +97,7 @@ impl Tensor {
 pub(crate) fn write(
     out: &mut impl Write,
     tensors: Vec<Pending<'_>>,
-    failed: impl Fn(io::Error) -> SaveError,
+    failed: &dyn Fn(io::Error) -> SaveError,
 ) -> Result<(), SaveError> {
     let mut described = BTreeMap::new();
     let mut end = 0_usize;
@@ -112,17 +115,17 @@ pub(crate) fn write(
         described.insert(tensor.name.clone(), tensor_);
     }
     let mut description = Vec::new();
-    ciborium::into_writer(&Description { tensors: described }, &mut description)
+    ciborium::into_writer(&BTreeMap::from([("tensors", described)]), &mut description)
         .map_err(|cause| failed(io::Error::other(cause.to_string())))?;
     let mut written = HEADER + description.len();
     let length = (description.len() as u32).to_le_bytes();
     let header = [MAGIC, &VERSION.to_le_bytes(), &length, &description].concat();
-    out.write_all(&header).map_err(&failed)?;
+    out.write_all(&header).map_err(failed)?;
     for tensor in tensors {
         let padding = written.next_multiple_of(ALIGNMENT) - written;
         written += padding + tensor.bytes();
-        out.write_all(&[0; ALIGNMENT][..padding]).map_err(&failed)?;
-        out.write_all(&(tensor.read)()?).map_err(&failed)?;
+        out.write_all(&[0; ALIGNMENT][..padding]).map_err(failed)?;
+        out.write_all(&(tensor.read)()?).map_err(failed)?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ mod npz;
 mod pickle;
 mod pytorch;
 mod safetensors;
+mod zip_writer;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,6 +29,9 @@ use crate::write::Pending;
 const GGUF: &[u8] = b"GGUF";
 /// Those of what `torch.save` wrote before version 1.6: a pickle by itself.
 const OLD_TORCH: &[u8] = b"\x80\x02\x8a\x0a";
+
+/// The most axes that a tensor has: a hostile file may repeat a long shape any number of times.
+const MOST_AXES: usize = 8;
 
 /// A format in which whole checkpoints are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,6 +84,8 @@ pub enum TensorProblem {
     Strides,
     /// The archive lacks the tensor's elements.
     Storage,
+    /// Numbers whose first byte is the highest.
+    ByteOrder,
 }
 
 impl fmt::Display for TensorProblem {
@@ -107,6 +113,9 @@ impl fmt::Display for TensorProblem {
             Self::Strides => {
                 f.write_str("is a view of another tensor: save it after .contiguous()")
             }
+            Self::ByteOrder => {
+                f.write_str("is not little: save the file on a little-endian machine")
+            }
             Self::Storage => f.write_str("has no elements in the file; fetch it again"),
         }
     }
@@ -129,7 +138,7 @@ pub(crate) fn parse(path: &Path, file: &Bytes) -> Result<Vec<SourceTensor>, Sour
     }
     let archive = archive::Archive::open(path, file)?;
     if let Some(description) = pytorch::description(&archive) {
-        return pytorch::parse(path, archive, &description);
+        return pytorch::parse(path, &archive, &description);
     }
     let arrays = npz::parse(path, archive)?;
     if big_vision::fits(&arrays) { big_vision::take_apart(arrays) } else { Ok(arrays) }
@@ -154,26 +163,37 @@ impl Format {
         }
     }
 
-    /// Writes a whole model's tensors.
-    pub(crate) fn write(
+    /// What writes a whole model's tensors into a file. That the format can hold them is found out
+    /// before there is one.
+    pub(crate) fn writer<'a>(
         self,
-        file: &mut WholeFile,
-        tensors: Vec<Pending<'_>>,
+        tensors: Vec<Pending<'a>>,
         config: &PaliGemmaConfig,
-    ) -> Result<(), SaveError> {
-        let failed = failure(file);
-        let mut out = BufWriter::new(file);
-        match self {
+    ) -> Result<impl FnOnce(&mut WholeFile) -> Result<(), SaveError> + use<'a>, SaveError> {
+        type Write<'a> = Box<dyn FnOnce(&mut BufWriter<&mut WholeFile>, &Failed) -> Outcome + 'a>;
+        type Outcome = Result<(), SaveError>;
+        let write: Write<'a> = match self {
             Self::Safetensors => {
-                safetensors::write(&mut out, tensors, BTreeMap::new(), &failed)?;
+                Box::new(|out, failed| safetensors::write(out, tensors, BTreeMap::new(), failed))
             }
-            Self::BigVision => big_vision::write(&mut out, tensors, config, &failed)?,
-            Self::PyTorch => pytorch::write(&mut out, tensors, &failed)?,
-            Self::Burnpack => burnpack::write(&mut out, tensors, &failed)?,
-        }
-        out.flush().map_err(failed)
+            Self::BigVision => {
+                let arrays = big_vision::stacked(tensors, config)?;
+                Box::new(|out, failed| big_vision::write(out, arrays, failed))
+            }
+            Self::PyTorch => Box::new(|out, failed| pytorch::write(out, tensors, failed)),
+            Self::Burnpack => Box::new(|out, failed| burnpack::write(out, tensors, failed)),
+        };
+        Ok(|file: &mut WholeFile| {
+            let failed = failure(file);
+            let mut out = BufWriter::new(file);
+            write(&mut out, &*failed)?;
+            out.flush().map_err(failed)
+        })
     }
 }
+
+/// What makes an error of a failure to write.
+type Failed = dyn Fn(io::Error) -> SaveError;
 
 /// Writes a safetensors file with `metadata` in its header.
 pub(crate) fn write_safetensors(
@@ -183,11 +203,11 @@ pub(crate) fn write_safetensors(
 ) -> Result<(), SaveError> {
     let failed = failure(file);
     let mut out = BufWriter::new(file);
-    safetensors::write(&mut out, tensors, metadata, &failed)?;
+    safetensors::write(&mut out, tensors, metadata, &*failed)?;
     out.flush().map_err(failed)
 }
 
-fn failure(file: &WholeFile) -> impl Fn(io::Error) -> SaveError + use<> {
+fn failure(file: &WholeFile) -> Box<Failed> {
     let path = file.path().to_owned();
-    move |source| SaveError::Write { path: path.clone(), source }
+    Box::new(move |source| SaveError::Write { path: path.clone(), source })
 }

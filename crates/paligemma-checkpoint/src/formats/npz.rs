@@ -2,14 +2,13 @@
 //!
 //! Format: `numpy.lib.format` and `numpy.savez`; an archive is a zip file of `NAME.npy`.
 
-use std::io::{self, Write};
 use std::path::Path;
 
 use burn::tensor::{DType, FloatDType};
 use bytes::Bytes;
 
-use super::TensorProblem;
 use super::archive::Archive;
+use super::{MOST_AXES, TensorProblem};
 use crate::checkpoint::Elements;
 use crate::source::{SourceError, SourceTensor};
 
@@ -70,6 +69,9 @@ fn array(file: &Bytes) -> Result<Array, TensorProblem> {
         BF16 | "<V2" => FloatDType::BF16,
         other => return Err(TensorProblem::Dtype(other.to_owned())),
     };
+    if header.shape.len() > MOST_AXES {
+        return Err(TensorProblem::Header);
+    }
     if header.column_order && header.shape.len() > 1 {
         return Err(TensorProblem::ColumnOrder);
     }
@@ -112,12 +114,8 @@ impl<'a> Header<'a> {
     }
 }
 
-/// Writes all of an `.npy` file that comes before its elements.
-pub(crate) fn write_header(
-    out: &mut impl Write,
-    dtype: safetensors::Dtype,
-    shape: &[usize],
-) -> io::Result<()> {
+/// All of an `.npy` file that comes before its elements.
+pub(crate) fn header(dtype: safetensors::Dtype, shape: &[usize]) -> Vec<u8> {
     let dtype = match dtype {
         safetensors::Dtype::F16 => F16,
         safetensors::Dtype::BF16 => BF16,
@@ -131,8 +129,6 @@ pub(crate) fn write_header(
     let length = (before + header.len() + 1).next_multiple_of(ALIGNMENT) - before;
     header.extend(std::iter::repeat_n(' ', length - header.len() - 1));
     header.push('\n');
-    out.write_all(b"\x93NUMPY\x01\x00")?;
     // Axes are few: two bytes hold the length of any header.
-    out.write_all(&(length as u16).to_le_bytes())?;
-    out.write_all(header.as_bytes())
+    [b"\x93NUMPY\x01\x00", &(length as u16).to_le_bytes()[..], header.as_bytes()].concat()
 }

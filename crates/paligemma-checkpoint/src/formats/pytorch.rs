@@ -3,19 +3,18 @@
 //!
 //! Format: `torch/serialization.py` and `torch/_utils.py` of `PyTorch` 2, the form of 1.6 and later.
 
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Seek, Write};
 use std::path::Path;
 
 use burn::tensor::{DType, FloatDType};
 use bytes::Bytes;
 use safetensors::Dtype;
-use zip::CompressionMethod;
-use zip::ZipWriter;
-use zip::write::SimpleFileOptions;
 
-use super::TensorProblem;
 use super::archive::{Archive, Entry};
 use super::pickle::{Place, Value, Values};
+use super::zip_writer::StoredZip;
+use super::{MOST_AXES, TensorProblem};
 use crate::checkpoint::Elements;
 use crate::save::SaveError;
 use crate::source::{SourceError, SourceTensor};
@@ -23,8 +22,9 @@ use crate::write::Pending;
 
 /// The entry of an archive that describes the tensors, below the folder that all are in.
 const PICKLE: &str = "/data.pkl";
-/// Where storages begin in an archive that is written, so that they are aligned when it is mapped.
-const ALIGNMENT: u16 = 64;
+/// The entry that says in which order the bytes of numbers are, and what it says of ours.
+const ORDER: &str = "/byteorder";
+const LITTLE: &[u8] = b"little";
 
 /// The storages of tensors, by what pickles call their classes.
 const STORAGES: [(&str, FloatDType, Dtype); 3] = [
@@ -41,7 +41,7 @@ pub(crate) fn description(archive: &Archive<'_>) -> Option<Entry> {
 /// The tensors of an archive that has a `description`; `path` is what errors call it.
 pub(crate) fn parse(
     path: &Path,
-    mut archive: Archive<'_>,
+    archive: &Archive<'_>,
     description: &Entry,
 ) -> Result<Vec<SourceTensor>, SourceError> {
     let failed = |tensor: &str, problem| SourceError::Tensor {
@@ -49,37 +49,52 @@ pub(crate) fn parse(
         tensor: tensor.to_owned(),
         problem,
     };
-    let pickle = archive.contents(description).map_err(|cause| failed(&description.name, cause))?;
+    let stored = |entry: &Entry| archive.stored(entry).map_err(|cause| failed(&entry.name, cause));
+    let folder = description.name.strip_suffix(PICKLE).unwrap_or_default();
+    let in_folder =
+        |entry: &Entry| Some((entry.name.strip_prefix(folder)?.to_owned(), entry.clone()));
+    let entries: HashMap<String, Entry> = archive.entries.iter().filter_map(in_folder).collect();
+    if let Some(order) = entries.get(ORDER)
+        && stored(order)? != LITTLE
+    {
+        return Err(failed(&order.name, TensorProblem::ByteOrder));
+    }
     let unsound = |problem| SourceError::Pickle { path: path.to_owned(), problem };
-    let (values, top) = Values::read(&pickle).map_err(unsound)?;
-    let folder = description.name.strip_suffix(PICKLE).unwrap_or_default().to_owned();
-    let found = tensors(&values, top)
-        .ok_or_else(|| SourceError::NoTensors { path: path.to_owned() })?
-        .into_iter()
-        .map(|(name, place)| {
-            let tensor = tensor(&values, place)
-                .and_then(|described| described.read(&mut archive, &folder))
-                .map_err(|problem| failed(&name, problem))?;
-            let (shape, elements, data) = tensor;
-            Ok(SourceTensor { elements, ..SourceTensor::new(name, path, shape, data) })
-        });
-    found.collect()
+    let (values, top) = Values::read(&stored(description)?).map_err(unsound)?;
+    let named =
+        tensors(&values, top).ok_or_else(|| SourceError::NoTensors { path: path.to_owned() })?;
+    let (mut found, mut names) = (Vec::with_capacity(named.len()), BTreeSet::new());
+    for (name, place) in named {
+        if !names.insert(name) {
+            return Err(SourceError::Twice { path: path.to_owned(), tensor: name.to_owned() });
+        }
+        let read = |described: Described| {
+            let entry = entries.get(&format!("/data/{}", described.storage));
+            let storage = archive.stored(entry.ok_or(TensorProblem::Storage)?)?;
+            described.read(&storage)
+        };
+        let (shape, elements, data) =
+            tensor(&values, place).and_then(read).map_err(|problem| failed(name, problem))?;
+        let tensor = SourceTensor::new(name.to_owned(), path, shape, data);
+        found.push(SourceTensor { elements, ..tensor });
+    }
+    Ok(found)
 }
 
 /// The names and places of tensors: those of the dictionary itself, or of its `state_dict`.
-fn tensors(values: &Values, top: Place) -> Option<Vec<(String, Place)>> {
+fn tensors(values: &Values, top: Place) -> Option<Vec<(&str, Place)>> {
     let entries = |place| match values.get(place) {
         Value::Dictionary(pairs) => pairs
             .iter()
             .map(|[key, value]| match values.get(*key) {
-                Value::Text(key) => Some((key.clone(), *value)),
+                Value::Text(key) => Some((key.as_str(), *value)),
                 _ => None,
             })
             .collect::<Option<Vec<_>>>(),
         _ => None,
     };
     let outer = entries(top)?;
-    match outer.iter().find(|(name, _)| name == "state_dict") {
+    match outer.iter().find(|(name, _)| *name == "state_dict") {
         Some((_, inner)) => entries(*inner),
         None => Some(outer),
     }
@@ -140,22 +155,18 @@ fn number(values: &Values, place: Place) -> Option<usize> {
 
 fn numbers(values: &Values, place: Place) -> Option<Vec<usize>> {
     let Value::Tuple(places) = values.get(place) else { return None };
+    if places.len() > MOST_AXES {
+        return None;
+    }
     places.iter().map(|place| number(values, *place)).collect()
 }
 
 impl Described {
-    fn read(
-        self,
-        archive: &mut Archive<'_>,
-        folder: &str,
-    ) -> Result<(Vec<usize>, Elements, Bytes), TensorProblem> {
-        let Self { storage, dtype, offset, shape, strides } = self;
+    fn read(self, storage: &Bytes) -> Result<(Vec<usize>, Elements, Bytes), TensorProblem> {
+        let Self { dtype, offset, shape, strides, .. } = self;
         if !is_contiguous(&shape, &strides) {
             return Err(TensorProblem::Strides);
         }
-        let name = format!("{folder}/data/{storage}");
-        let entry = archive.entries.iter().find(|entry| entry.name == name).cloned();
-        let storage = archive.contents(&entry.ok_or(TensorProblem::Storage)?)?;
         let size = DType::from(dtype).size();
         let count = shape.iter().try_fold(1, |count: usize, axis| count.checked_mul(*axis));
         let start = offset.checked_mul(size);
@@ -184,26 +195,22 @@ fn is_contiguous(shape: &[usize], strides: &[usize]) -> bool {
 pub(crate) fn write(
     out: &mut (impl Write + Seek),
     tensors: Vec<Pending<'_>>,
-    failed: impl Fn(io::Error) -> SaveError,
+    failed: &dyn Fn(io::Error) -> SaveError,
 ) -> Result<(), SaveError> {
     const FOLDER: &str = "pytorch_model";
-    let mut archive = ZipWriter::new(out);
-    let stored = SimpleFileOptions::default()
-        .compression_method(CompressionMethod::Stored)
-        .with_alignment(ALIGNMENT);
+    let mut archive = StoredZip::new(out);
     let mut entry = |name: &str, contents: &[u8]| {
-        // Torch refuses small entries that have the fields of large ones.
-        let stored = stored.large_file(contents.len() >= u32::MAX as usize);
-        archive.start_file(format!("{FOLDER}{name}"), stored).map_err(io::Error::from)?;
-        archive.write_all(contents)
+        let length = contents.len() as u64;
+        let write = |sink: &mut dyn Write| sink.write_all(contents).map_err(failed);
+        archive.entry(&format!("{FOLDER}{name}"), length, &failed, |sink| write(sink))
     };
-    entry(PICKLE, &pickle(&tensors)).map_err(&failed)?;
-    entry("/byteorder", b"little").map_err(&failed)?;
+    entry(PICKLE, &pickle(&tensors))?;
+    entry(ORDER, LITTLE)?;
     for (number, tensor) in tensors.into_iter().enumerate() {
-        entry(&format!("/data/{number}"), &(tensor.read)()?).map_err(&failed)?;
+        entry(&format!("/data/{number}"), &(tensor.read)()?)?;
     }
-    entry("/version", b"3\n").map_err(&failed)?;
-    archive.finish().map(drop).map_err(|cause| failed(cause.into()))
+    entry("/version", b"3\n")?;
+    archive.finish().map_err(failed)
 }
 
 /// An ordered dictionary of tensors, each with a storage of its own.

@@ -61,13 +61,13 @@ pub(crate) fn write(
     out: &mut impl Write,
     tensors: Vec<Pending<'_>>,
     metadata: BTreeMap<String, String>,
-    failed: impl Fn(io::Error) -> SaveError,
+    failed: &dyn Fn(io::Error) -> SaveError,
 ) -> Result<(), SaveError> {
     let header = header(&tensors, metadata)?;
-    out.write_all(&(header.len() as u64).to_le_bytes()).map_err(&failed)?;
-    out.write_all(&header).map_err(&failed)?;
+    out.write_all(&(header.len() as u64).to_le_bytes()).map_err(failed)?;
+    out.write_all(&header).map_err(failed)?;
     for tensor in tensors {
-        out.write_all(&(tensor.read)()?).map_err(&failed)?;
+        out.write_all(&(tensor.read)()?).map_err(failed)?;
     }
     Ok(())
 }

@@ -138,7 +138,7 @@ impl DeviceWork for Work<'_> {
 
     fn run<B: NnBackend>(self, device: B::Device) -> Self::Output {
         let model = Model::<B>::new(&self.config.vision, &self.config.text, &device);
-        let others = self.place.other_files().map_err(ModelError::from)?;
+        let others = self.place.other_files(self.config).map_err(ModelError::from)?;
         let bar = Bar::new("weights");
         let show = |Progress { done, total, .. }: Progress<'_>| bar.show(done, total);
         convert(model, self.checkpoint, self.format, &others, self.folder, show)?;

@@ -105,7 +105,7 @@ impl DeviceWork for Work<'_> {
     fn run<B: NnBackend>(self, device: B::Device) -> Self::Output {
         let Self { place, config, checkpoint, format, dtype, folder } = self;
         let model = Model::<B>::new(&config.vision, &config.text, &device);
-        let others = place.other_files().map_err(ModelError::from)?;
+        let others = place.other_files(config).map_err(ModelError::from)?;
         let bar = Bar::new("weights");
         let show = |Progress { done, total, .. }: Progress<'_>| bar.show(done, total);
         let what = What { adapter: place.adapter(), dtype, format, config, others: &others };

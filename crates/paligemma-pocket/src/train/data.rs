@@ -35,7 +35,7 @@ pub(crate) struct Recipe {
     pub(crate) things: Vec<(RangeInclusive<usize>, f32)>,
     /// Pages beside the scenes, about which nothing is asked.
     pub(crate) pages: usize,
-    /// Questions that are hard to learn, for each scene of two batches of three, which have no other
+    /// Questions that are hard to learn, for each scene of three batches of four, which have no other
     /// prompts: rows of a batch are padded to its longest, and puzzles are short.
     pub(crate) puzzles: usize,
     /// Which prompts are kept.
@@ -71,7 +71,7 @@ impl Batch {
                 Scene::generate(first + i as u64, range)
             })
             .collect();
-        let asked = if recipe.puzzles > 0 && !seed.is_multiple_of(3) {
+        let asked = if recipe.puzzles > 0 && !seed.is_multiple_of(4) {
             puzzles(recipe, &scenes)
         } else {
             all_tasks(recipe, &scenes, &tools.vae)

@@ -177,16 +177,16 @@ fn puzzles() -> Stage {
         name: "puzzles",
         recipe: Recipe {
             scenes: 16,
-            things: vec![(1..=1, 0.0625), (2..=2, 0.3125), (3..=3, 0.3125), (4..=4, 0.3125)],
+            things: vec![(1..=1, 0.3125), (2..=2, 0.3125), (3..=3, 0.1875), (4..=4, 0.1875)],
             pages: 0,
-            puzzles: 6,
+            puzzles: 4,
             tasks: &Task::ALL,
         },
-        rates: OptimizerConfig { adamw: 1e-3, decay: 0.0, muon: Some(0.01) },
+        rates: OptimizerConfig { adamw: 5e-4, decay: 0.0, muon: Some(5e-3) },
         measured: 1..=4,
         solved: |_| false,
         pace: Pace::Clock,
-        interval: Interval { steps: 500, ..INTERVAL },
+        interval: Interval { steps: 500, scenes: 64 },
     }
 }
 

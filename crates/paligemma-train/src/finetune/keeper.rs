@@ -96,7 +96,7 @@ impl<'a, B: NnBackend> Keeper<'a, B> {
                 }
                 Selection::Parameters(_) => {
                     save_module(&model, folder, self.config, None)?;
-                    for (name, contents) in place.other_files()? {
+                    for (name, contents) in place.other_files(self.config)? {
                         if name != "config.json" {
                             let path = folder.join(name);
                             fs::write(&path, contents).map_err(file("write", &path))?;

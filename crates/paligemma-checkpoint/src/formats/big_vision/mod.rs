@@ -8,19 +8,19 @@ use std::io::{self, Seek, Write};
 
 use burn::tensor::DType;
 use safetensors::Dtype;
-use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, ZipWriter};
 
 use self::arrays::{Array, arrays, is_second};
+use super::zip_writer::StoredZip;
 use super::{TensorProblem, npz};
 use crate::checkpoint::Elements;
-use crate::config::PaliGemmaConfig;
+use crate::config::{MAX_COUNT, PaliGemmaConfig};
+use crate::layout::BIG_VISION_LAYOUT;
 use crate::order::Order;
 use crate::save::SaveError;
 use crate::source::{SourceError, SourceTensor};
 use crate::write::Pending;
 
-/// What names of arrays may begin with, when optimisers were saved too.
+/// What names of arrays may begin with.
 const PARAMETERS: &str = "params/";
 
 /// Whether arrays of these names are a PaliGemma of big_vision.
@@ -70,8 +70,8 @@ impl Array {
         let layers = leading(self.is_of_layers());
         let several = leading(self.holds.len() > 1);
         let is_whole = lengths.len() == self.axes.len() && several == self.holds.len();
-        // Of nothing there may be any number of layers.
-        if !is_whole || array.data.is_empty() {
+        // Of nothing, or of next to nothing, there may be any number of layers.
+        if !is_whole || array.data.is_empty() || layers > MAX_COUNT {
             return Err(SourceError::Tensor {
                 path: array.path.clone(),
                 tensor: array.name.clone(),
@@ -90,7 +90,7 @@ impl Array {
             let start = number * bytes;
             SourceTensor {
                 name: self.name_of(&array.name, layer, which),
-                module_path: Some(self.path(layer, which)),
+                known: Some((&BIG_VISION_LAYOUT, self.path(layer, which))),
                 shape: shape.clone(),
                 data: array.data.slice(start..start + bytes),
                 order: (!order.is_plain()).then(|| order.clone()),
@@ -153,7 +153,7 @@ impl Array {
 }
 
 /// An array to be written, whose parts are read when it is their turn.
-struct Stacked<'a> {
+pub(crate) struct Stacked<'a> {
     name: String,
     shape: Vec<usize>,
     dtype: Dtype,
@@ -162,34 +162,36 @@ struct Stacked<'a> {
     parts: Vec<Pending<'a>>,
 }
 
-/// Writes tensors that are called by their paths in the modules.
+/// Writes arrays.
 pub(crate) fn write(
     out: &mut (impl Write + Seek),
-    tensors: Vec<Pending<'_>>,
-    config: &PaliGemmaConfig,
-    failed: impl Fn(io::Error) -> SaveError,
+    arrays: Vec<Stacked<'_>>,
+    failed: &dyn Fn(io::Error) -> SaveError,
 ) -> Result<(), SaveError> {
-    let mut archive = ZipWriter::new(out);
-    let stored =
-        SimpleFileOptions::default().compression_method(CompressionMethod::Stored).large_file(true);
-    for Stacked { name, shape, dtype, order, parts } in stacked(tensors, config)? {
-        let begun = archive.start_file(format!("{name}.npy"), stored);
-        begun.map_err(|cause| failed(cause.into()))?;
-        npz::write_header(&mut archive, dtype, &shape).map_err(&failed)?;
-        for part in parts {
-            let bytes = (part.read)()?;
-            let written = if order.is_plain() {
-                archive.write_all(&bytes)
-            } else {
-                archive.write_all(&order.sorted(&bytes, dtype.bitsize() / 8))
-            };
-            written.map_err(&failed)?;
-        }
+    let mut archive = StoredZip::new(out);
+    for Stacked { name, shape, dtype, order, parts } in arrays {
+        let header = npz::header(dtype, &shape);
+        let elements: usize = parts.iter().map(Pending::bytes).sum();
+        let length = (header.len() + elements) as u64;
+        archive.entry(&format!("{name}.npy"), length, &failed, |sink| {
+            sink.write_all(&header).map_err(failed)?;
+            for part in parts {
+                let bytes = (part.read)()?;
+                let written = if order.is_plain() {
+                    sink.write_all(&bytes)
+                } else {
+                    sink.write_all(&order.sorted(&bytes, dtype.bitsize() / 8))
+                };
+                written.map_err(failed)?;
+            }
+            Ok(())
+        })?;
     }
-    archive.finish().map(drop).map_err(|cause| failed(cause.into()))
+    archive.finish().map_err(failed)
 }
 
-fn stacked<'a>(
+/// The arrays that hold these tensors, which are called by their paths in the modules.
+pub(crate) fn stacked<'a>(
     tensors: Vec<Pending<'a>>,
     config: &PaliGemmaConfig,
 ) -> Result<Vec<Stacked<'a>>, SaveError> {
