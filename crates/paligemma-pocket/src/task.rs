@@ -5,7 +5,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::question::{self, Question};
+use crate::question;
 use crate::scene::Scene;
 use crate::thing::{Colour, Shape, Thing, label};
 
@@ -112,7 +112,7 @@ pub fn ocr(scene: &Scene) -> Example {
 /// seldom where there is none), a reading. Which questions and detections is up to `rng`.
 pub fn examples(scene: &Scene, rng: &mut impl Rng) -> Vec<Example> {
     let mut all = vec![caption(scene)];
-    all.extend(questions(scene, 2, rng, question::draw));
+    all.extend(questions(scene, 2, rng));
     let asked = draw_asked(scene, rng);
     all.push(detect(scene, &asked));
     if rng.random_bool(if scene.plates.is_empty() { 0.05 } else { 1.0 }) {
@@ -126,41 +126,10 @@ pub fn examples(scene: &Scene, rng: &mut impl Rng) -> Vec<Example> {
 pub fn evaluation_examples(scene: &Scene) -> Vec<Example> {
     let mut rng = ChaCha8Rng::seed_from_u64(!scene.seed);
     let mut all = vec![caption(scene)];
-    all.extend(questions(scene, 3, &mut rng, question::draw));
+    all.extend(questions(scene, 3, &mut rng));
     all.extend(scene.things.iter().map(|thing| detect(scene, &[(thing.colour, thing.shape)])));
     all.extend((!scene.plates.is_empty()).then(|| ocr(scene)));
     all
-}
-
-/// Prompts that are hardest to learn: a detection of every shape there is, whatever its colour, the
-/// presence of a shape and the absence of another, and `count` different questions about a shape whose
-/// colour is left open, or about two things.
-pub fn puzzles(scene: &Scene, count: usize, rng: &mut impl Rng) -> Vec<Example> {
-    let shapes = Shape::ALL.into_iter();
-    let there = shapes.filter(|shape| scene.things.iter().any(|thing| thing.shape == *shape));
-    let mut all: Vec<Example> = there.map(|shape| detect_shape(scene, shape)).collect();
-    all.extend(question::presences(scene, rng).into_iter().map(asked));
-    all.extend(questions(scene, count, rng, question::draw_puzzle));
-    all
-}
-
-fn asked((question, suffix): Question) -> Example {
-    Example { task: Task::Answer, prefix: format!("{ASK}{question}"), suffix }
-}
-
-/// Boxes of all things of a shape, from left to right, by the shape's name alone.
-fn detect_shape(scene: &Scene, shape: Shape) -> Example {
-    let found: Vec<Detection> = scene
-        .things
-        .iter()
-        .filter(|thing| thing.shape == shape)
-        .map(|thing| Detection { label: shape.name().to_owned(), ..thing.detection() })
-        .collect();
-    Example {
-        task: Task::Detect,
-        prefix: format!("detect {}", shape.name()),
-        suffix: format_detections(&found),
-    }
 }
 
 /// The form of the question that a prompt asks, without the things that it is about:
@@ -173,17 +142,13 @@ pub fn question_form(example: &Example) -> Option<String> {
 const ASK: &str = "answer en ";
 
 /// `count` different questions.
-fn questions(
-    scene: &Scene,
-    count: usize,
-    rng: &mut dyn RngCore,
-    draw: fn(&Scene, &mut dyn RngCore) -> Question,
-) -> Vec<Example> {
+fn questions(scene: &Scene, count: usize, rng: &mut dyn RngCore) -> Vec<Example> {
     let mut all: Vec<Example> = Vec::with_capacity(count);
     while all.len() < count {
-        let example = asked(draw(scene, rng));
-        if all.iter().all(|earlier| earlier.prefix != example.prefix) {
-            all.push(example);
+        let (question, suffix) = question::draw(scene, rng);
+        let prefix = format!("{ASK}{question}");
+        if all.iter().all(|earlier| earlier.prefix != prefix) {
+            all.push(Example { task: Task::Answer, prefix, suffix });
         }
     }
     all
@@ -237,24 +202,6 @@ mod tests {
         assert_eq!(caption(&scene).suffix, "a small red circle and a large blue star");
         scene.things.pop();
         assert_eq!(caption(&scene).suffix, "a small red circle");
-    }
-
-    #[test]
-    fn puzzles_ask_for_every_shape_and_leave_its_colour_open() {
-        let mut rng = ChaCha8Rng::seed_from_u64(4);
-        let all = puzzles(&scene(), 6, &mut rng);
-        assert_eq!(all.len(), 3 + 2 + 6);
-        let found: Vec<&str> = all.iter().map(|example| example.prefix.as_str()).collect();
-        assert_eq!(found[..3], ["detect circle", "detect star", "detect cross"]);
-        let circle = "<loc0256><loc0000><loc0402><loc0146> circle";
-        assert_eq!(all[0].suffix, circle);
-        assert_eq!((all[3].suffix.as_str(), all[4].suffix.as_str()), ("yes", "no"));
-        let forms = all[3..].iter().map(|example| question_form(example).unwrap());
-        assert!(forms.into_iter().all(|form| form.contains("the <shape>")
-            || form.contains("a <shape>")
-            || form.contains("many <shape>")
-            || form.contains("beside")));
-        assert_eq!(question_form(&caption(&scene())), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use burn::tensor::{Tensor, TensorData};
 use paligemma_nn::NnBackend;
 use paligemma_pocket::patches::Letter;
 use paligemma_pocket::scene::SIDE;
-use paligemma_pocket::{Example, Scene, Task, patches, task, vocabulary};
+use paligemma_pocket::{Scene, Task, patches, task, vocabulary};
 use paligemma_processor::{Tokenizer, preprocess};
 use paligemma_train::{Row, Rows};
 use rand::SeedableRng;
@@ -35,9 +35,6 @@ pub(crate) struct Recipe {
     pub(crate) things: Vec<(RangeInclusive<usize>, f32)>,
     /// Pages beside the scenes, about which nothing is asked.
     pub(crate) pages: usize,
-    /// Questions that are hard to learn, for each scene of three batches of four, which have no other
-    /// prompts: rows of a batch are padded to its longest, and puzzles are short.
-    pub(crate) puzzles: usize,
     /// Which prompts are kept.
     pub(crate) tasks: &'static [Task],
 }
@@ -71,15 +68,28 @@ impl Batch {
                 Scene::generate(first + i as u64, range)
             })
             .collect();
-        let asked = if recipe.puzzles > 0 && !seed.is_multiple_of(4) {
-            puzzles(recipe, &scenes)
-        } else {
-            all_tasks(recipe, &scenes, &tools.vae)
-        };
-        let rows = asked
-            .into_iter()
-            .map(|(picture, example)| row(&tools.tokenizer, picture, &example))
-            .collect::<Result<_>>()?;
+        let mut rows = Vec::new();
+        let Tools { tokenizer, vae } = tools;
+        let codes = recipe.tasks.contains(&Task::Segment).then(|| codes(vae, &scenes));
+        for (picture, scene) in scenes.iter().enumerate() {
+            let mut random = SmallRng::seed_from_u64(scene.seed);
+            let mut examples = task::examples(scene, &mut random);
+            if let Some(codes) = &codes {
+                let asked = task::draw_segmented(scene, &mut random);
+                let asked: Vec<_> = asked.into_iter().map(|i| (i, codes[picture][i])).collect();
+                examples.push(task::segment(scene, &asked));
+            }
+            for example in examples {
+                // While places are vague, "nothing" would beat each of many likely places.
+                let nothing = example.task == Task::Detect && example.suffix.is_empty();
+                if recipe.tasks.contains(&example.task) && !nothing {
+                    let mut suffix = tokenizer.encode_suffix(&example.suffix)?;
+                    suffix.push(tokenizer.special().eos);
+                    let prefix = tokenizer.encode_prompt(&example.prefix, 0, 0)?;
+                    rows.push(Row { pictures: vec![picture], prefix, suffix });
+                }
+            }
+        }
         scenes.extend((0..recipe.pages as u64).map(|i| Scene::page(first + i)));
         let pixels = pixels(&scenes);
         Ok(Self { scenes, pixels, rows: Rows::new(rows) })
@@ -114,50 +124,6 @@ impl Batch {
         }
         all
     }
-}
-
-/// An example about one of the batch's pictures.
-type Asked = (usize, Example);
-
-/// What chance says about a scene is a function of its seed.
-fn random(scene: &Scene) -> SmallRng {
-    SmallRng::seed_from_u64(scene.seed)
-}
-
-/// Puzzles about every scene.
-fn puzzles(recipe: &Recipe, scenes: &[Scene]) -> Vec<Asked> {
-    let about = |(picture, scene): (usize, &Scene)| {
-        let all = task::puzzles(scene, recipe.puzzles, &mut random(scene));
-        all.into_iter().map(move |example| (picture, example)).collect::<Vec<_>>()
-    };
-    scenes.iter().enumerate().flat_map(about).collect()
-}
-
-/// Prompts of the recipe's tasks about every scene.
-fn all_tasks(recipe: &Recipe, scenes: &[Scene], vae: &Vae) -> Vec<Asked> {
-    let codes = recipe.tasks.contains(&Task::Segment).then(|| codes(vae, scenes));
-    let mut all = Vec::new();
-    for (picture, scene) in scenes.iter().enumerate() {
-        let mut random = random(scene);
-        let mut examples = task::examples(scene, &mut random);
-        if let Some(codes) = &codes {
-            let asked = task::draw_segmented(scene, &mut random);
-            let asked: Vec<_> = asked.into_iter().map(|i| (i, codes[picture][i])).collect();
-            examples.push(task::segment(scene, &asked));
-        }
-        // While places are vague, "nothing" would beat each of many likely places.
-        let nothing = |example: &Example| example.task == Task::Detect && example.suffix.is_empty();
-        examples.retain(|example| recipe.tasks.contains(&example.task) && !nothing(example));
-        all.extend(examples.into_iter().map(|example| (picture, example)));
-    }
-    all
-}
-
-fn row(tokenizer: &Tokenizer, picture: usize, example: &Example) -> Result<Row> {
-    let mut suffix = tokenizer.encode_suffix(&example.suffix)?;
-    suffix.push(tokenizer.special().eos);
-    let prefix = tokenizer.encode_prompt(&example.prefix, 0, 0)?;
-    Ok(Row { pictures: vec![picture], prefix, suffix })
 }
 
 /// Pixels of scenes, one after the other.

@@ -67,8 +67,8 @@ impl Stage {
     }
 }
 
-fn stages() -> [Stage; 6] {
-    [one_thing(), two_things(), all_tasks(), masks(), together(), puzzles()]
+fn stages() -> [Stage; 5] {
+    [one_thing(), two_things(), all_tasks(), masks(), together()]
 }
 
 /// The number of the last stage, counted from the first, which is the eyes.
@@ -84,7 +84,6 @@ fn one_thing() -> Stage {
             scenes: 32,
             things: vec![(1..=1, 1.0)],
             pages: 0,
-            puzzles: 0,
             tasks: &[Task::Caption, Task::Detect],
         },
         rates: OptimizerConfig { adamw: 2e-3, decay: 0.0, muon: Some(0.02) },
@@ -103,7 +102,6 @@ fn two_things() -> Stage {
             scenes: 24,
             things: vec![(1..=1, 0.4), (2..=2, 0.6)],
             pages: 0,
-            puzzles: 0,
             tasks: &Task::PLAIN,
         },
         rates: OptimizerConfig { adamw: 1e-3, decay: 0.0, muon: Some(0.01) },
@@ -122,7 +120,6 @@ fn all_tasks() -> Stage {
             scenes: 24,
             things: vec![(1..=1, 0.25), (2..=2, 0.45), (3..=4, 0.3)],
             pages: 0,
-            puzzles: 0,
             tasks: &Task::PLAIN,
         },
         rates: OptimizerConfig { adamw: 1e-3, decay: 0.0, muon: Some(0.01) },
@@ -141,7 +138,6 @@ fn masks() -> Stage {
             scenes: 16,
             things: vec![(1..=1, 0.25), (2..=2, 0.45), (3..=4, 0.3)],
             pages: 0,
-            puzzles: 0,
             tasks: &Task::ALL,
         },
         rates: OptimizerConfig { adamw: 1e-3, decay: 0.0, muon: Some(5e-3) },
@@ -152,7 +148,7 @@ fn masks() -> Stage {
     }
 }
 
-/// Everything at once, mostly among several things.
+/// Everything at once, mostly among several things, for as long as there is time.
 fn together() -> Stage {
     Stage {
         name: "together",
@@ -160,33 +156,13 @@ fn together() -> Stage {
             scenes: 16,
             things: vec![(1..=1, 0.125), (2..=2, 0.1875), (3..=3, 0.3125), (4..=4, 0.375)],
             pages: 0,
-            puzzles: 0,
             tasks: &Task::ALL,
         },
         rates: OptimizerConfig { adamw: 1e-3, decay: 0.0, muon: Some(0.01) },
         measured: 1..=4,
         solved: |_| false,
-        pace: Pace::Steps(Schedule { steps: 12_250, warmup: WARMUP }),
-        interval: INTERVAL,
-    }
-}
-
-/// Mostly the questions that all else does not teach, for as long as there is time.
-fn puzzles() -> Stage {
-    Stage {
-        name: "puzzles",
-        recipe: Recipe {
-            scenes: 16,
-            things: vec![(1..=1, 0.3125), (2..=2, 0.3125), (3..=3, 0.1875), (4..=4, 0.1875)],
-            pages: 0,
-            puzzles: 4,
-            tasks: &Task::ALL,
-        },
-        rates: OptimizerConfig { adamw: 5e-4, decay: 0.0, muon: Some(5e-3) },
-        measured: 1..=4,
-        solved: |_| false,
         pace: Pace::Clock,
-        interval: Interval { steps: 500, scenes: 64 },
+        interval: INTERVAL,
     }
 }
 
@@ -309,7 +285,7 @@ fn score(state: &State, stage: &Stage, vae: &Vae) -> Result<bool> {
     let (score, shown) =
         scoring::score(&model, vae, stage.interval.scenes, &stage.measured, stage.recipe.tasks)?;
     println!("{} after {:.0} s:\n{score}", stage.name, state.progress.seconds);
-    println!("{}", scoring::by_form(&shown));
+    println!("\n{}", scoring::by_form(&shown));
     for (example, text) in shown.iter().step_by((shown.len() / 6).max(1)) {
         println!("  {} -> {text} ({})", example.prefix, example.suffix);
     }
@@ -369,7 +345,7 @@ mod tests {
     fn an_interrupted_masks_stage_goes_on_to_the_same_bits() {
         let file = Checkpoint::from_static(paligemma::pocket::MASKS).unwrap();
         let (vae, _) = load_masks(&file, &FlexDevice).unwrap();
-        let [.., mut stage, _, _] = stages();
+        let [.., mut stage, _] = stages();
         stage.recipe.scenes = 2;
         stage.pace = Pace::Steps(Schedule { steps: 4, warmup: 1 });
         stage.interval = Interval { steps: 2, scenes: 1 };
@@ -378,7 +354,7 @@ mod tests {
         let [unbroken, broken] = ["unbroken", "broken"].map(run);
 
         let mut first = files::State::open(&unbroken, &FlexDevice).unwrap();
-        first.progress.stage = stages().len() - 2;
+        first.progress.stage = stages().len() - 1;
         first.save(&unbroken, None).unwrap();
         first.save(&broken, None).unwrap();
 
