@@ -7,7 +7,7 @@ In FOLDER/written are tiny checkpoints as the project writes them (the ignored t
 paligemma-checkpoint makes them anew, and another test shows that they are what is still written):
 
   pytorch/     pytorch_model.bin: torch has to load it without running code, every tensor bit-equal
-  big_vision/  paligemma.npz of PaliGemma 2: the arrays of make_formats.py, every one bit-equal
+  big_vision/  paligemma.npz of PaliGemma 2: the arrays of make_other_formats.py, every one bit-equal
   burnpack/    model.bpk: burn-store has to find every tensor, bit-equal
 """
 
@@ -15,7 +15,7 @@ import sys
 
 import numpy as np
 import torch
-from make_formats import burn_store
+from make_other_formats import burn_store
 from safetensors.torch import load_file
 
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{DType, Tensor};
 use paligemma_nn::{Adapter, NnBackend, Projections};
 
-use super::{ADAPTER_WEIGHTS, AdapterConfig, AdapterError, BEGINNING, ENDINGS};
+use super::{ADAPTER_WEIGHTS, AdapterConfig, AdapterError, BEGINNING, ENDINGS, OLDER_WEIGHTS};
 use crate::layout::Layout;
 use crate::load::nearest;
 use crate::source::{self, SourceTensor};
@@ -24,6 +24,12 @@ pub struct AdapterFile {
     pub(crate) factors: BTreeMap<String, [SourceTensor; 2]>,
 }
 
+/// The name of the file with an adapter's factors.
+fn weights(folder: &Path) -> &'static str {
+    let is_older = !folder.join(ADAPTER_WEIGHTS).exists() && folder.join(OLDER_WEIGHTS).exists();
+    if is_older { OLDER_WEIGHTS } else { ADAPTER_WEIGHTS }
+}
+
 impl AdapterFile {
     /// Opens the adapter in `folder`, whose tensors may be named as the modules of any version of
     /// transformers are.
@@ -34,7 +40,7 @@ impl AdapterFile {
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, AdapterError> {
         let folder = folder.as_ref().to_owned();
         let config = AdapterConfig::open(&folder)?;
-        let tensors = source::open(&folder.join(ADAPTER_WEIGHTS))?;
+        let tensors = source::open(&folder.join(weights(&folder)))?;
         let inner: Vec<_> =
             tensors.iter().filter_map(|tensor| tensor.name.strip_prefix(BEGINNING)).collect();
         let layout = Layout::detect(&inner);
@@ -82,7 +88,7 @@ impl AdapterFile {
                 .map(|contents| (name.to_owned(), contents))
                 .map_err(|source| AdapterError::Read { path, source })
         };
-        [super::ADAPTER_CONFIG, ADAPTER_WEIGHTS].into_iter().map(read).collect()
+        [super::ADAPTER_CONFIG, weights(&self.folder)].into_iter().map(read).collect()
     }
 
     /// The whole model `module` with this adapter beside its projections ([`Projections`]), in f32.

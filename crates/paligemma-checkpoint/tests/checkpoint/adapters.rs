@@ -42,8 +42,8 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
 }
 
 #[test]
-fn both_spellings_are_one_adapter() {
-    let [new, old] = ["adapter", "adapter_published"].map(|name| {
+fn both_spellings_and_the_older_file_are_one_adapter() {
+    let [new, old, bin] = ["adapter", "adapter_published", "adapter_bin"].map(|name| {
         let adapter = AdapterFile::open(golden(name)).unwrap();
         assert_eq!((adapter.config().rank, adapter.config().scale()), (3, 5.0 / 3.0));
         assert_eq!(adapter.config().base, "published");
@@ -52,7 +52,9 @@ fn both_spellings_are_one_adapter() {
         save_adapter(&module, folder.path(), adapter.config()).unwrap();
         tensors(&folder.path().join(WEIGHTS))
     });
-    assert!(new == old);
+    assert!(new == old && new == bin);
+    let files = AdapterFile::open(golden("adapter_bin")).unwrap().files().unwrap();
+    assert!(files.iter().map(|(name, _)| name).eq([CONFIG, "adapter_model.bin"]));
     // What was read is what is written, under the names that PEFT writes now.
     assert!(new == tensors(&golden("adapter").join(WEIGHTS)));
 }

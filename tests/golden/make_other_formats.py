@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
 """The tiny checkpoints in the formats of others.
 
-usage: make_formats.py OUTDIR
+usage: make_other_formats.py OUTDIR
 
-Reads OUTDIR/tiny_pg1 and OUTDIR/tiny_pg2 (make_golden.py) and writes beside their files
+Reads OUTDIR/tiny_pg1 and OUTDIR/tiny_pg2 (make_golden.py, make_lora.py) and writes beside their files
 
   big_vision/  paligemma.npz, as big_vision saves parameters: arrays over all layers, in f32. That they
                mean the same is shown by big_vision's own einsums and dense layers
                (models/ppp/gemma.py, models/vit.py), whose results are those of the published matrices
   pytorch/     (tiny_pg1) pytorch_model.bin of the pinned torch, in bfloat16, a view and a parameter in it
   pytorch_sharded/  (tiny_pg1) the same in f32, in two files with an index, as transformers wrote them
-
+  adapter_bin/ (tiny_pg1) the adapter of make_lora.py as PEFT saved adapters before safetensors
   burnpack/    (tiny_pg1) model.bpk of the burn-store that tests/burnpack pins, half of it in f16
 """
 
@@ -155,6 +155,12 @@ def make_pytorch(folder):
     shutil.copy(f"{folder}/published/config.json", f"{folder}/pytorch_sharded")
 
 
+def make_adapter(folder):
+    os.makedirs(f"{folder}/adapter_bin", exist_ok=True)
+    torch.save(load_torch(f"{folder}/adapter/adapter_model.safetensors"), f"{folder}/adapter_bin/adapter_model.bin")
+    shutil.copy(f"{folder}/adapter/adapter_config.json", f"{folder}/adapter_bin")
+
+
 def burn_store(*words):
     """Runs tests/burnpack, burn's own reader and writer."""
     root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
@@ -179,4 +185,5 @@ if __name__ == "__main__":
     for name in ("tiny_pg1", "tiny_pg2"):
         make_big_vision(f"{sys.argv[1]}/{name}")
     make_pytorch(f"{sys.argv[1]}/tiny_pg1")
+    make_adapter(f"{sys.argv[1]}/tiny_pg1")
     make_burnpack(f"{sys.argv[1]}/tiny_pg1")
