@@ -26,7 +26,7 @@ fn train(words: &[&str]) {
 fn a_model_answers_with_what_it_learnt() {
     let desk = Desk::new();
     let (file, out) = (data(&desk), desk.name("run"));
-    let recipe = ["--epochs", "30", "--batch-size", "1", "--lr", "1e-3"];
+    let recipe = ["--epochs", "60", "--batch-size", "1", "--lr", "1e-3"];
     let data = ["--data", &file, "--eval", &file, "--metric", "exact", "--out", &out];
     train(&[&data[..], &recipe].concat());
     assert_eq!(prints(&["caption", &desk.scene(), "--model", &out]).trim(), ANSWER);
@@ -34,10 +34,10 @@ fn a_model_answers_with_what_it_learnt() {
     let log = fs::read_to_string(desk.path("run/metrics.jsonl")).unwrap();
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let losses: Vec<f64> = lines.iter().filter_map(|line| line["eval_loss"].as_f64()).collect();
-    assert_eq!(losses.len(), 30);
-    assert!(losses[29] < 0.1 * losses[0], "{losses:?}");
+    assert_eq!(losses.len(), 60);
+    assert!(losses[59] < 0.1 * losses[0], "{losses:?}");
     let scores: Vec<f64> = lines.iter().filter_map(|line| line["eval_score"].as_f64()).collect();
-    assert_eq!((scores.len(), scores[0], scores[29]), (30, 0.0, 1.0), "{scores:?}");
+    assert_eq!((scores.len(), scores[0], scores[59]), (60, 0.0, 1.0), "{scores:?}");
     let curves = fs::read_to_string(desk.path("run/loss.svg")).unwrap();
     assert!(curves.starts_with("<svg") && curves.contains("score"));
 

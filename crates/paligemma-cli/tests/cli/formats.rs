@@ -40,7 +40,7 @@ fn a_model_in_any_format_answers_as_before_and_comes_back_bit_by_bit() {
     let half = desk.name("half");
     prints(&["convert", "--format", "npz", "--dtype", "bf16", "--out", &half]);
     let types = json(&["info", "--model", &half])["weights"]["dtypes"].clone();
-    assert_eq!(types.as_object().unwrap().keys().collect::<Vec<_>>(), ["BF16"], "{types}");
+    assert_eq!(types.as_object().unwrap().keys().collect::<Vec<_>>(), ["bf16"], "{types}");
     // Any format is packed as the published one is.
     let [from_npz, direct] = ["from-npz", "direct"].map(|name| desk.name(name));
     prints(&["convert", "--model", &desk.name("npz"), "--dtype", "int8", "--out", &from_npz]);
