@@ -3,14 +3,16 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
 /// What a verb gives back: nothing, or the one line that `main` prints.
 pub(crate) type Result<T = ()> = std::result::Result<T, String>;
 
-/// The backends beside flex, which is on by default, and training by several workers. Every command over the whole workspace takes
-/// this very string: another one would build the backends a second time, and that takes minutes.
+/// The backends beside flex, which is on by default, and training by several workers. Every command
+/// over the whole workspace takes this very string: another one would build the backends a second
+/// time, and that takes minutes.
 pub(crate) const FEATURES: &str = "paligemma-cli/ndarray,paligemma-cli/wgpu,paligemma-cli/cuda,paligemma-cli/distributed,\
      paligemma-tests/ndarray,paligemma-tests/wgpu,paligemma-tests/cuda,\
      paligemma-train/distributed";
@@ -20,10 +22,14 @@ pub(crate) const FEATURES: &str = "paligemma-cli/ndarray,paligemma-cli/wgpu,pali
 /// would be compiled a second time.
 pub(crate) const WITH_DEV: &str = "--examples";
 
-/// The folder that holds the workspace's manifest.
+/// The folder that holds the workspace's manifest. Cargo tells it to what it runs; checkouts that share
+/// what they compiled would otherwise take each other's.
 pub(crate) fn root() -> &'static Path {
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask.parent().unwrap_or(xtask)
+    static XTASK: LazyLock<PathBuf> = LazyLock::new(|| {
+        let told = std::env::var_os("CARGO_MANIFEST_DIR");
+        told.map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from)
+    });
+    XTASK.parent().unwrap_or(&XTASK)
 }
 
 /// `cargo ARGS`, to be run in the root.

@@ -15,7 +15,7 @@ use safetensors::Dtype;
 
 use crate::checkpoint::Checkpoint;
 use crate::held::{Held, held_parameters};
-use crate::layout::LAYOUTS;
+use crate::layout::published_name;
 use crate::load::{Progress, check_module};
 use crate::masks::MASK_FILES;
 use crate::packed::Packing;
@@ -26,8 +26,8 @@ use crate::write::{Pending, write_checkpoint};
 /// Writes `checkpoint` into `folder` with its matrices packed, and `others`, the files beside the
 /// weights, as they are.
 ///
-/// `module` is a whole PaliGemma of the checkpoint's configuration; nothing of it is allocated.
-/// What is not packed becomes f32. Memory holds one tensor at a time, and files appear under their
+/// `module` is a whole PaliGemma or ColPali of the checkpoint's configuration; nothing of it is
+/// allocated. What is not packed becomes f32. Memory holds one tensor at a time, and files appear under their
 /// names when all are complete. `progress` is told of every tensor.
 ///
 /// # Errors
@@ -101,7 +101,7 @@ pub fn write_packed(
 ) -> Result<(), SaveError> {
     let (mut shapes, mut tensors) = (BTreeMap::new(), Vec::with_capacity(parts.len()));
     for PackedPart { held: Held { path, shape, packed }, read } in parts {
-        let name = LAYOUTS[0].file_name(&path).ok_or(SaveError::Name { path })?;
+        let name = published_name(&path).ok_or(SaveError::Name { path })?;
         let (shape, dtype) = match packed {
             Some(layout) => {
                 shapes.insert(name.clone(), [layout.outputs, layout.inputs]);

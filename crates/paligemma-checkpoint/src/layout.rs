@@ -136,6 +136,12 @@ pub(crate) const COLPALI_LAYOUTS: [Layout; 3] = [
     },
 ];
 
+/// What published files call the tensor at `module_path`, of a PaliGemma or of a ColPali; none if the
+/// path begins with no part of either.
+pub(crate) fn published_name(module_path: &str) -> Option<String> {
+    [&LAYOUTS[0], &COLPALI_LAYOUTS[0]].iter().find_map(|layout| layout.file_name(module_path))
+}
+
 /// Every spelling, the one written first.
 static KNOWN: [&Layout; 8] = [
     &LAYOUTS[0],

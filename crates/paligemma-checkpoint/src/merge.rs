@@ -32,7 +32,7 @@ pub struct Export<'a> {
     pub dtype: Option<FloatDType>,
     /// The format of the file.
     pub format: Format,
-    /// The checkpoint's configuration.
+    /// The configuration of the PaliGemma.
     pub config: &'a PaliGemmaConfig,
     /// The files beside the weights, names and contents.
     pub others: &'a [(String, Vec<u8>)],
@@ -40,8 +40,8 @@ pub struct Export<'a> {
 
 /// Writes `checkpoint` into the new `folder`, under the names of the format.
 ///
-/// `module` is a whole PaliGemma of the checkpoint's configuration; nothing of it is allocated.
-/// Memory holds one tensor at a time, and files appear under their names when all are complete.
+/// `module` is a whole PaliGemma or ColPali of the checkpoint's configuration; nothing of it is
+/// allocated. Memory holds one tensor at a time, and files appear under their names when all are complete.
 /// `progress` is told of every tensor.
 ///
 /// # Errors
@@ -79,8 +79,7 @@ pub fn export<B: NnBackend, M: Projections<B>>(
     };
     let devices = &devices;
     let pending = tensors.into_iter().map(|(path, source)| {
-        let name = format.name_of(&path);
-        let name = name.ok_or_else(|| SaveError::Name { path: path.clone() })?;
+        let name = format.name_of(&path)?;
         let dtype = written(source);
         let read = move || {
             let bytes = sum::<B>(&path, source, adapter, devices, dtype)?;

@@ -35,6 +35,14 @@ pub enum SaveError {
         /// Its path in the module.
         path: String,
     },
+    /// The module is no PaliGemma alone, and big_vision has nothing else.
+    #[error(
+        "big_vision's npz has no array for `{path}`: it holds a PaliGemma alone, choose another format"
+    )]
+    NoArray {
+        /// The tensor's path in the module.
+        path: String,
+    },
     /// The module has an adapter, which published checkpoints have no place for.
     #[error("`{path}` is an adapter's: save the adapter by itself, or merge it first")]
     Adapter {

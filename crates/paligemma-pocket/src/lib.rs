@@ -21,6 +21,7 @@
 pub mod draw;
 pub mod evaluate;
 pub mod listing;
+pub mod mention;
 pub mod patches;
 mod question;
 pub mod scene;
@@ -30,6 +31,7 @@ pub mod thing;
 pub mod vocabulary;
 
 pub use evaluate::Score;
+pub use mention::Mention;
 pub use scene::{FIRST_HELD_OUT_SEED, Scene};
 pub use task::{Example, Task};
 pub use thing::{Colour, Shape, Size, Thing};

@@ -1,5 +1,6 @@
 //! What each patch of a picture shows: targets for teaching the tower before it meets any text.
 
+use crate::mention::Mention;
 use crate::scene::{GLYPHS, PADDING, PlatedText, SIDE, Scene};
 use crate::thing::{Shape, Thing};
 
@@ -25,6 +26,16 @@ pub fn patch_targets(scene: &Scene, patch: usize) -> (Vec<u8>, Vec<[f32; 4]>) {
             owner(scene, corner, patch as f32)
         })
         .unzip()
+}
+
+/// For each class of [`patch_targets`], whether it is that of a thing in the scene which `mention`
+/// means.
+pub fn meant_classes(scene: &Scene, mention: Mention) -> [bool; CLASSES] {
+    let mut meant = [false; CLASSES];
+    for thing in scene.things.iter().filter(|thing| mention.means(thing)) {
+        meant[usize::from(thing.class())] = true;
+    }
+    meant
 }
 
 /// Class and box of what covers most of the square patch at `corner`.

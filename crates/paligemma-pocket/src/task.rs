@@ -108,11 +108,11 @@ pub fn ocr(scene: &Scene) -> Example {
     Example { task: Task::Ocr, prefix: "ocr".into(), suffix }
 }
 
-/// Prompts to train on: a caption, two questions, a detection and, where there is a plate (and
+/// Prompts to train on: a caption, `count` questions, a detection and, where there is a plate (and
 /// seldom where there is none), a reading. Which questions and detections is up to `rng`.
-pub fn examples(scene: &Scene, rng: &mut impl Rng) -> Vec<Example> {
+pub fn examples(scene: &Scene, count: usize, rng: &mut impl Rng) -> Vec<Example> {
     let mut all = vec![caption(scene)];
-    all.extend(questions(scene, 2, rng));
+    all.extend(questions(scene, count, rng));
     let asked = draw_asked(scene, rng);
     all.push(detect(scene, &asked));
     if rng.random_bool(if scene.plates.is_empty() { 0.05 } else { 1.0 }) {

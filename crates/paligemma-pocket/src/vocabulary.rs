@@ -235,7 +235,7 @@ mod tests {
         let tokenizer = loaded();
         let mut rng = ChaCha8Rng::seed_from_u64(0);
         for seed in 0..2000 {
-            for example in examples(&Scene::generate(seed, 1..=4), &mut rng) {
+            for example in examples(&Scene::generate(seed, 1..=4), 2, &mut rng) {
                 for text in [&example.prefix, &example.suffix] {
                     if example.task == Task::Ocr && text == &example.suffix {
                         continue;

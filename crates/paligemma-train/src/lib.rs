@@ -30,7 +30,7 @@ pub use finetune::{Event, Finetune, FinetuneError, Judge, JudgeError, Outcome};
 pub use gradients::{Gradients, trained_parameters};
 pub use groups::{Names, Parameter, Selection, SelectionError, select};
 pub use log::{Line, Log};
-pub use loss::{Loss, Mean, suffix_loss};
+pub use loss::{Loss, Mean, hidden_loss, suffix_loss};
 pub use memory::TrainingNeeds;
 pub use optimizer::{MixedOptimizer, OptimizerConfig, numbered};
 pub use peers::{Peers, PeersError};

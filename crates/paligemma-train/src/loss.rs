@@ -49,8 +49,23 @@ pub fn suffix_loss<B: NnBackend>(
     let count = features.dims()[1];
     let embeds = model.embed(rows.features(features), rows.ids(pad, &device));
     let hidden = model.language_model().forward(embeds, &rows.mask(count), None);
+    hidden_loss(model.language_model(), hidden, rows, count, loss)
+}
+
+/// [`suffix_loss`] of a batch whose hidden states are known, where a picture has `count` tokens.
+///
+/// # Shapes
+/// - `hidden`: `[B, L, D]`, normed
+/// - output: `[1]`
+pub fn hidden_loss<B: NnBackend>(
+    decoder: &Gemma<B>,
+    hidden: Tensor<B, 3>,
+    rows: &Rows,
+    count: usize,
+    loss: Loss,
+) -> Tensor<B, 1> {
     let targets = rows.targets(count, loss.mean);
-    answer_loss(model.language_model(), predicting(hidden, &targets), &targets, loss)
+    answer_loss(decoder, predicting(hidden, &targets), &targets, loss)
 }
 
 /// The hidden states that predict an answer token.

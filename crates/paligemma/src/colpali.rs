@@ -43,6 +43,15 @@ impl MultiVector {
 }
 
 impl<B: NnBackend> ColPali<B> {
+    /// A model whose weights are made when they are first used.
+    pub fn new(config: &ColPaliConfig, device: &B::Device) -> Self {
+        let width = config.vlm.text.hidden_size;
+        Self {
+            vlm: Model::new(&config.vlm.vision, &config.vlm.text, device),
+            embedding_proj_layer: Projection::with_bias(width, config.embedding_dim, device),
+        }
+    }
+
     /// The model of a checkpoint, held as `storage` says.
     ///
     /// # Errors
@@ -54,11 +63,7 @@ impl<B: NnBackend> ColPali<B> {
         device: &B::Device,
         progress: impl FnMut(Progress<'_>),
     ) -> Result<Self, LoadError> {
-        let width = config.vlm.text.hidden_size;
-        let empty = Self {
-            vlm: Model::new(&config.vlm.vision, &config.vlm.text, device),
-            embedding_proj_layer: Projection::with_bias(width, config.embedding_dim, device),
-        };
+        let empty = Self::new(config, device);
         let loaded = match storage {
             Storage::Dense(dtype) => load_module(empty, checkpoint, "", Some(dtype)),
             Storage::Packed(format) => load_packed(empty, checkpoint, "", format, progress),

@@ -5,8 +5,8 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use paligemma_checkpoint::{
-    ADAPTER_CONFIG, AdapterError, AdapterFile, Checkpoint, ConfigError, PaliGemmaConfig,
-    PositionFilter, SourceError, other_files, settings_at_resolution,
+    ADAPTER_CONFIG, AdapterError, AdapterFile, Checkpoint, ColPaliConfig, ConfigError,
+    PaliGemmaConfig, PositionFilter, SourceError, other_files, settings_at_resolution,
 };
 use paligemma_processor::{Tokenizer, TokenizerError};
 
@@ -41,6 +41,25 @@ pub enum Place {
         /// How its positions are resampled.
         filter: PositionFilter,
     },
+}
+
+/// What a checkpoint is of.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Architecture {
+    /// A PaliGemma.
+    PaliGemma(PaliGemmaConfig),
+    /// A PaliGemma with the head of a ColPali.
+    ColPali(ColPaliConfig),
+}
+
+impl Architecture {
+    /// The configuration of the PaliGemma.
+    pub fn vlm(&self) -> &PaliGemmaConfig {
+        match self {
+            Self::PaliGemma(config) => config,
+            Self::ColPali(config) => &config.vlm,
+        }
+    }
 }
 
 impl Place {
@@ -114,6 +133,33 @@ impl Place {
             Self::Adapted { base, .. } => base.config(),
             Self::Resized { config, .. } => Ok((**config).clone()),
         }
+    }
+
+    /// The configuration of a ColPali.
+    ///
+    /// # Errors
+    /// If it cannot be read or used, or is none of a ColPali.
+    pub fn colpali_config(&self) -> Result<ColPaliConfig, Error> {
+        let config = self.read(CONFIG)?;
+        let config = config.ok_or_else(|| Error::NoColPali { model: self.to_string() })?;
+        let config = ColPaliConfig::from_json(&String::from_utf8_lossy(&config));
+        Ok(config.map_err(|source| ConfigError::InFile {
+            path: self.to_string().into(),
+            source: Box::new(source),
+        })?)
+    }
+
+    /// What the model is, with its configuration.
+    ///
+    /// # Errors
+    /// As for [`config`](Self::config) and [`colpali_config`](Self::colpali_config).
+    pub fn architecture(&self) -> Result<Architecture, Error> {
+        if let Self::Folder(_) = self
+            && self.read(CONFIG)?.is_some_and(|json| ColPaliConfig::is_of(&json))
+        {
+            return Ok(Architecture::ColPali(self.colpali_config()?));
+        }
+        Ok(Architecture::PaliGemma(self.config()?))
     }
 
     /// The model's tokenizer.

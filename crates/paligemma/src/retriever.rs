@@ -1,7 +1,7 @@
 //! `Retriever`: a ColPali with its tokenizer on a device.
 
 use burn::tensor::{Tensor, TensorData};
-use paligemma_checkpoint::{Checkpoint, ColPaliConfig, ConfigError, Progress};
+use paligemma_checkpoint::{Checkpoint, ColPaliConfig, Progress};
 use paligemma_nn::NnBackend;
 use paligemma_processor::image::RgbImage;
 use paligemma_processor::{Tokenizer, preprocess};
@@ -86,13 +86,7 @@ impl Retriever {
         dtype: Dtype,
         progress: impl FnMut(Progress<'_>),
     ) -> Result<Self, Error> {
-        let config = place.read("config.json")?;
-        let config = config.ok_or_else(|| Error::NoColPali { model: place.to_string() })?;
-        let config = ColPaliConfig::from_json(&String::from_utf8_lossy(&config));
-        let config = config.map_err(|source| ConfigError::InFile {
-            path: place.to_string().into(),
-            source: Box::new(source),
-        })?;
+        let config = place.colpali_config()?;
         let tokenizer = place.tokenizer(&config.vlm)?;
         PaliGemma::check_tokenizer(&config.vlm, &tokenizer)?;
         let (checkpoint, device) = (&place.checkpoint()?, device.resolve()?);

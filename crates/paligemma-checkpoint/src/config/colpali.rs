@@ -14,6 +14,7 @@ pub struct ColPaliConfig {
     pub embedding_dim: usize,
 }
 
+const COLPALI: &str = "colpali";
 /// Width of an embedding where the file does not say (transformers `configuration_colpali.py`).
 const EMBEDDING_DIM: usize = 128;
 const MAX_WIDTH: usize = 1 << 16;
@@ -26,6 +27,11 @@ struct File {
 }
 
 impl ColPaliConfig {
+    /// Whether the text of a `config.json` says that it is a `ColPali`'s.
+    pub fn is_of(json: &[u8]) -> bool {
+        serde_json::from_slice::<File>(json).is_ok_and(|file| file.model_type == COLPALI)
+    }
+
     /// Reads the text of a `config.json`.
     ///
     /// # Errors
@@ -33,8 +39,8 @@ impl ColPaliConfig {
     /// If it is no `ColPali`'s, or as [`PaliGemmaConfig::from_json`] of the section `vlm_config`.
     pub fn from_json(json: &str) -> Result<Self, ConfigError> {
         let File { model_type, vlm_config, embedding_dim } = serde_json::from_str(json)?;
-        if model_type != "colpali" {
-            let (field, expected) = ("model_type", "colpali");
+        if model_type != COLPALI {
+            let (field, expected) = ("model_type", COLPALI);
             return Err(ConfigError::ModelType { field, found: model_type, expected });
         }
         let embedding_dim = embedding_dim.unwrap_or(EMBEDDING_DIM);

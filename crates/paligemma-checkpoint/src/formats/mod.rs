@@ -20,7 +20,7 @@ use paligemma_files::WholeFile;
 pub use pickle::PickleProblem;
 
 use crate::config::PaliGemmaConfig;
-use crate::layout::LAYOUTS;
+use crate::layout::{LAYOUTS, published_name};
 use crate::save::SaveError;
 use crate::source::{SourceError, SourceTensor, WEIGHTS};
 use crate::write::Pending;
@@ -155,11 +155,17 @@ impl Format {
         }
     }
 
-    /// What a tensor is called when it is given to [`write`](Self::write); none if it has no name.
-    pub(crate) fn name_of(self, module_path: &str) -> Option<String> {
+    /// What a tensor is called when it is given to [`writer`](Self::writer).
+    pub(crate) fn name_of(self, module_path: &str) -> Result<String, SaveError> {
+        let path = module_path.to_owned();
         match self {
-            Self::Safetensors | Self::PyTorch => LAYOUTS[0].file_name(module_path),
-            Self::BigVision | Self::Burnpack => Some(module_path.to_owned()),
+            Self::Safetensors | Self::PyTorch => {
+                published_name(module_path).ok_or(SaveError::Name { path })
+            }
+            Self::BigVision if LAYOUTS[0].file_name(module_path).is_none() => {
+                Err(SaveError::NoArray { path })
+            }
+            Self::BigVision | Self::Burnpack => Ok(path),
         }
     }
 

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use paligemma::{
-    DeviceSpec, DeviceWork, Error as ModelError, Model, NnBackend, PackedFormat, Place,
+    Architecture, ColPali, DeviceSpec, DeviceWork, Error as ModelError, Model, NnBackend,
+    PackedFormat, Place, Projections,
 };
-use paligemma_checkpoint::{Checkpoint, Format, PaliGemmaConfig, Progress, WeightType, convert};
+use paligemma_checkpoint::{Checkpoint, Format, Progress, WeightType, convert};
 
 use crate::args::Threads;
 use crate::bar::Bar;
@@ -108,12 +109,12 @@ impl Convert {
             Target::Packed(format) => format,
             Target::Whole(format, dtype) => return write(&place, format, dtype, &self.out),
         };
-        let config = place.config().map_err(ModelError::from)?;
-        place.tokenizer(&config).map_err(ModelError::from)?;
+        let architecture = place.architecture()?;
+        place.tokenizer(architecture.vlm()).map_err(ModelError::from)?;
         let checkpoint = place.checkpoint().map_err(ModelError::from)?;
         let work = Work {
             place: &place,
-            config: &config,
+            architecture: &architecture,
             checkpoint: &checkpoint,
             format,
             folder: &self.out,
@@ -127,7 +128,7 @@ impl Convert {
 /// Converts with the names and shapes of a model on any backend: nothing is computed.
 struct Work<'a> {
     place: &'a Place,
-    config: &'a PaliGemmaConfig,
+    architecture: &'a Architecture,
     checkpoint: &'a Checkpoint,
     format: PackedFormat,
     folder: &'a Path,
@@ -137,8 +138,18 @@ impl DeviceWork for Work<'_> {
     type Output = Result<(), Error>;
 
     fn run<B: NnBackend>(self, device: B::Device) -> Self::Output {
-        let model = Model::<B>::new(&self.config.vision, &self.config.text, &device);
-        let others = self.place.other_files(self.config).map_err(ModelError::from)?;
+        match self.architecture {
+            Architecture::PaliGemma(config) => {
+                self.pack(Model::<B>::new(&config.vision, &config.text, &device))
+            }
+            Architecture::ColPali(config) => self.pack(ColPali::<B>::new(config, &device)),
+        }
+    }
+}
+
+impl Work<'_> {
+    fn pack<B: NnBackend, M: Projections<B>>(self, model: M) -> Result<(), Error> {
+        let others = self.place.other_files(self.architecture.vlm()).map_err(ModelError::from)?;
         let bar = Bar::new("weights");
         let show = |Progress { done, total, .. }: Progress<'_>| bar.show(done, total);
         convert(model, self.checkpoint, self.format, &others, self.folder, show)?;

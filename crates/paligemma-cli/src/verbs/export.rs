@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use paligemma::{DeviceSpec, DeviceWork, Error as ModelError, Model, NnBackend, Place};
+use paligemma::{
+    Architecture, ColPali, DeviceSpec, DeviceWork, Error as ModelError, Model, NnBackend, Place,
+    Projections,
+};
 use paligemma_checkpoint::{
-    AdapterFile, Checkpoint, Export as What, Format, PaliGemmaConfig, Progress, WeightType, export,
+    AdapterFile, Checkpoint, Export as What, Format, Progress, WeightType, export,
     write_files,
 };
 
@@ -79,11 +82,10 @@ pub(super) fn write(
     dtype: Option<WeightType>,
     folder: &Path,
 ) -> Result<(), Error> {
-    let config = place.config().map_err(ModelError::from)?;
-    place.tokenizer(&config).map_err(ModelError::from)?;
-    let checkpoint = place.checkpoint().map_err(ModelError::from)?;
-    let (config, checkpoint) = (&config, &checkpoint);
-    let work = Work { place, config, checkpoint, format, dtype, folder };
+    let architecture = &place.architecture()?;
+    place.tokenizer(architecture.vlm()).map_err(ModelError::from)?;
+    let checkpoint = &place.checkpoint().map_err(ModelError::from)?;
+    let work = Work { place, architecture, checkpoint, format, dtype, folder };
     // Tensors are added up one by one, so no GPU is opened unless the build has nothing else.
     let device = DeviceSpec::Flex.resolve().unwrap_or(DeviceSpec::Auto);
     device.run(work).map_err(ModelError::from)?
@@ -92,7 +94,7 @@ pub(super) fn write(
 /// Exports by the names and shapes of a model on any backend.
 struct Work<'a> {
     place: &'a Place,
-    config: &'a PaliGemmaConfig,
+    architecture: &'a Architecture,
     checkpoint: &'a Checkpoint,
     format: Format,
     dtype: Option<WeightType>,
@@ -103,8 +105,19 @@ impl DeviceWork for Work<'_> {
     type Output = Result<(), Error>;
 
     fn run<B: NnBackend>(self, device: B::Device) -> Self::Output {
-        let Self { place, config, checkpoint, format, dtype, folder } = self;
-        let model = Model::<B>::new(&config.vision, &config.text, &device);
+        match self.architecture {
+            Architecture::PaliGemma(config) => {
+                self.write(Model::<B>::new(&config.vision, &config.text, &device))
+            }
+            Architecture::ColPali(config) => self.write(ColPali::<B>::new(config, &device)),
+        }
+    }
+}
+
+impl Work<'_> {
+    fn write<B: NnBackend, M: Projections<B>>(self, model: M) -> Result<(), Error> {
+        let Self { place, architecture, checkpoint, format, dtype, folder } = self;
+        let config = architecture.vlm();
         let others = place.other_files(config).map_err(ModelError::from)?;
         let bar = Bar::new("weights");
         let show = |Progress { done, total, .. }: Progress<'_>| bar.show(done, total);

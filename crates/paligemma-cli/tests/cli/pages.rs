@@ -71,3 +71,38 @@ fn what_is_no_colpali_is_refused() {
     refuses(&["caption", scene, "--model", model], &["`colpali`, expected `paligemma`"]);
     refuses(&["pages", scene, "--text", " ", "--model", model], &["query"]);
 }
+
+#[test]
+fn a_colpali_in_another_format_scores_as_before() {
+    let desk = Desk::new();
+    let folder = pocket_folder();
+    colpali(folder.path());
+    let scene = &*desk.scene();
+    let score = |model: &str| {
+        let found = json(&["pages", scene, "--text", "a red square", "--model", model]);
+        found["pages"][0]["score"].as_f64().unwrap()
+    };
+    let mut model = folder.path().to_str().unwrap().to_owned();
+    let expected = score(&model);
+    for format in ["safetensors", "pytorch", "burnpack"] {
+        let out = desk.name(format);
+        prints(&["convert", "--model", &model, "--format", format, "--out", &out]);
+        assert!((score(&out) - expected).abs() < 1e-12, "{format}");
+        model = out;
+    }
+    let back = desk.name("back");
+    prints(&["convert", "--model", &model, "--format", "safetensors", "--out", &back]);
+    let weights = |folder: &str| fs::read(Path::new(folder).join("model.safetensors")).unwrap();
+    assert!(weights(&back) == weights(&desk.name("safetensors")));
+
+    let packed = desk.name("packed");
+    prints(&["convert", "--model", &model, "--dtype", "int8", "--out", &packed]);
+    let words = ["pages", scene, "--text", "a red square", "--model", &model, "--dtype", "int8"];
+    let at_once = json(&words)["pages"][0]["score"].as_f64().unwrap();
+    assert!((score(&packed) - at_once).abs() < 1e-12);
+
+    let npz = &*desk.name("npz");
+    let words = ["convert", "--model", &model, "--format", "npz", "--out", npz];
+    refuses(&words, &["big_vision's npz has no array for `", "choose another format"]);
+    assert!(!Path::new(npz).exists());
+}

@@ -8,7 +8,7 @@ use burn::tensor::{Tensor, TensorData};
 use paligemma_nn::NnBackend;
 use paligemma_pocket::patches::Letter;
 use paligemma_pocket::scene::SIDE;
-use paligemma_pocket::{Scene, Task, patches, task, vocabulary};
+use paligemma_pocket::{Mention, Scene, Task, mention, patches, task, vocabulary};
 use paligemma_processor::{Tokenizer, preprocess};
 use paligemma_train::{Row, Rows};
 use rand::SeedableRng;
@@ -35,6 +35,8 @@ pub(crate) struct Recipe {
     pub(crate) things: Vec<(RangeInclusive<usize>, f32)>,
     /// Pages beside the scenes, about which nothing is asked.
     pub(crate) pages: usize,
+    /// Questions about each scene.
+    pub(crate) questions: usize,
     /// Which prompts are kept.
     pub(crate) tasks: &'static [Task],
 }
@@ -50,6 +52,8 @@ pub(crate) struct Batch {
     pub(crate) scenes: Vec<Scene>,
     pixels: Vec<f32>,
     pub(crate) rows: Rows,
+    /// The things that the prompt of each row speaks of.
+    mentions: Vec<Vec<Mention>>,
 }
 
 impl Batch {
@@ -68,12 +72,12 @@ impl Batch {
                 Scene::generate(first + i as u64, range)
             })
             .collect();
-        let mut rows = Vec::new();
+        let (mut rows, mut mentions) = (Vec::new(), Vec::new());
         let Tools { tokenizer, vae } = tools;
         let codes = recipe.tasks.contains(&Task::Segment).then(|| codes(vae, &scenes));
         for (picture, scene) in scenes.iter().enumerate() {
             let mut random = SmallRng::seed_from_u64(scene.seed);
-            let mut examples = task::examples(scene, &mut random);
+            let mut examples = task::examples(scene, recipe.questions, &mut random);
             if let Some(codes) = &codes {
                 let asked = task::draw_segmented(scene, &mut random);
                 let asked: Vec<_> = asked.into_iter().map(|i| (i, codes[picture][i])).collect();
@@ -86,13 +90,14 @@ impl Batch {
                     let mut suffix = tokenizer.encode_suffix(&example.suffix)?;
                     suffix.push(tokenizer.special().eos);
                     let prefix = tokenizer.encode_prompt(&example.prefix, 0, 0)?;
+                    mentions.push(mention::mentions(&example.prefix));
                     rows.push(Row { pictures: vec![picture], prefix, suffix });
                 }
             }
         }
         scenes.extend((0..recipe.pages as u64).map(|i| Scene::page(first + i)));
         let pixels = pixels(&scenes);
-        Ok(Self { scenes, pixels, rows: Rows::new(rows) })
+        Ok(Self { scenes, pixels, rows: Rows::new(rows), mentions })
     }
 
     /// Pictures of the batch, `[I, 3, H, W]`.
@@ -112,6 +117,31 @@ impl Batch {
             })
         });
         shown.collect()
+    }
+
+    /// For each row and patch, and for the first `count` mentions of the row's prompt, whether the
+    /// patch shows what is meant (1 or 0); and the weight of that in a mean, which is 0 where there
+    /// is no such mention. Both `[B, N, count]`.
+    pub(crate) fn meant(&self, patch: usize, count: usize) -> (Vec<f32>, Vec<f32>) {
+        let classes: Vec<Vec<u8>> =
+            self.scenes.iter().map(|scene| patches::patch_targets(scene, patch).0).collect();
+        let (mut meant, mut weights) = (Vec::new(), Vec::new());
+        for (row, mentions) in self.rows.rows().iter().zip(&self.mentions) {
+            let picture = row.pictures[0];
+            let wanted: Vec<_> = mentions
+                .iter()
+                .map(|&mention| patches::meant_classes(&self.scenes[picture], mention))
+                .collect();
+            for &class in &classes[picture] {
+                for place in 0..count {
+                    let here = wanted.get(place).map(|wanted| wanted[usize::from(class)]);
+                    meant.push(f32::from(here.unwrap_or(false)));
+                    weights.push(f32::from(here.is_some()));
+                }
+            }
+        }
+        let total: f32 = weights.iter().sum::<f32>().max(1.0);
+        (meant, weights.into_iter().map(|weight| weight / total).collect())
     }
 
     /// Class and box of every patch of the batch.

@@ -7,13 +7,13 @@ use burn::module::{AutodiffModule, Module};
 use burn_flex::FlexDevice;
 use paligemma::Model;
 use paligemma_pocket::{Score, Task, vocabulary};
-use paligemma_train::{
-    Backward, MixedOptimizer, OptimizerConfig, Progress, RunDirectory, Schedule,
-};
+use paligemma_train::{MixedOptimizer, OptimizerConfig, Progress, RunDirectory, Schedule};
 
 use super::data::{Batch, Batches, Recipe, Tools, stream, tokenizer};
 use super::files::State;
 use super::masks::Vae;
+use super::model::config;
+use super::pupil::{Pointer, Pupil};
 use super::{Result, Training, scoring};
 
 const WARMUP: usize = 100;
@@ -39,6 +39,8 @@ struct Stage {
     solved: fn(&Score) -> bool,
     pace: Pace,
     interval: Interval,
+    /// Whether the picture's tokens also learn to tell what the prompt speaks of.
+    points: bool,
 }
 
 /// How long a stage may take at most, and how its rates fall.
@@ -67,13 +69,13 @@ impl Stage {
     }
 }
 
-fn stages() -> [Stage; 5] {
-    [one_thing(), two_things(), all_tasks(), masks(), together()]
+fn stages() -> [Stage; 6] {
+    [one_thing(), two_things(), all_tasks(), masks(), pointing(), together()]
 }
 
-/// The number of the last stage, counted from the first, which is the eyes.
-pub(crate) fn last_stage() -> usize {
-    stages().len()
+/// The number of the stage before the last, counted from the first, which is the eyes.
+pub(crate) fn pointing_stage() -> usize {
+    stages().len() - 1
 }
 
 /// Where things are, and what they are called.
@@ -84,6 +86,7 @@ fn one_thing() -> Stage {
             scenes: 32,
             things: vec![(1..=1, 1.0)],
             pages: 0,
+            questions: 2,
             tasks: &[Task::Caption, Task::Detect],
         },
         rates: OptimizerConfig { adamw: 2e-3, decay: 0.0, muon: Some(0.02) },
@@ -91,6 +94,7 @@ fn one_thing() -> Stage {
         solved: |score| score.caption.rate() > 0.7 && score.detection.f1() > 0.2,
         pace: Pace::Clock,
         interval: INTERVAL,
+        points: false,
     }
 }
 
@@ -102,6 +106,7 @@ fn two_things() -> Stage {
             scenes: 24,
             things: vec![(1..=1, 0.4), (2..=2, 0.6)],
             pages: 0,
+            questions: 2,
             tasks: &Task::PLAIN,
         },
         rates: OptimizerConfig { adamw: 1e-3, decay: 0.0, muon: Some(0.01) },
@@ -109,6 +114,7 @@ fn two_things() -> Stage {
         solved: |score| score.caption.rate() > 0.75 && score.detection.f1() > 0.6,
         pace: Pace::Clock,
         interval: INTERVAL,
+        points: false,
     }
 }
 
@@ -120,6 +126,7 @@ fn all_tasks() -> Stage {
             scenes: 24,
             things: vec![(1..=1, 0.25), (2..=2, 0.45), (3..=4, 0.3)],
             pages: 0,
+            questions: 2,
             tasks: &Task::PLAIN,
         },
         rates: OptimizerConfig { adamw: 1e-3, decay: 0.0, muon: Some(0.01) },
@@ -127,6 +134,7 @@ fn all_tasks() -> Stage {
         solved: |_| false,
         pace: Pace::Steps(Schedule { steps: 1750, warmup: WARMUP }),
         interval: INTERVAL,
+        points: false,
     }
 }
 
@@ -138,6 +146,7 @@ fn masks() -> Stage {
             scenes: 16,
             things: vec![(1..=1, 0.25), (2..=2, 0.45), (3..=4, 0.3)],
             pages: 0,
+            questions: 2,
             tasks: &Task::ALL,
         },
         rates: OptimizerConfig { adamw: 1e-3, decay: 0.0, muon: Some(5e-3) },
@@ -145,6 +154,27 @@ fn masks() -> Stage {
         solved: |_| false,
         pace: Pace::Steps(Schedule { steps: 450, warmup: 50 }),
         interval: Interval { steps: 150, ..INTERVAL },
+        points: false,
+    }
+}
+
+/// To find what a prompt speaks of, by its shape alone too.
+fn pointing() -> Stage {
+    Stage {
+        name: "pointing",
+        recipe: Recipe {
+            scenes: 12,
+            things: vec![(1..=1, 0.25), (2..=2, 0.25), (3..=4, 0.5)],
+            pages: 0,
+            questions: 4,
+            tasks: &Task::PLAIN,
+        },
+        rates: OptimizerConfig { adamw: 1e-3, decay: 0.0, muon: Some(0.01) },
+        measured: 1..=4,
+        solved: |_| false,
+        pace: Pace::Steps(Schedule { steps: 2000, warmup: 50 }),
+        interval: INTERVAL,
+        points: true,
     }
 }
 
@@ -156,6 +186,7 @@ fn together() -> Stage {
             scenes: 16,
             things: vec![(1..=1, 0.125), (2..=2, 0.1875), (3..=3, 0.3125), (4..=4, 0.375)],
             pages: 0,
+            questions: 2,
             tasks: &Task::ALL,
         },
         rates: OptimizerConfig { adamw: 1e-3, decay: 0.0, muon: Some(0.01) },
@@ -163,6 +194,7 @@ fn together() -> Stage {
         solved: |_| false,
         pace: Pace::Clock,
         interval: INTERVAL,
+        points: false,
     }
 }
 
@@ -214,7 +246,8 @@ struct Lesson<'a> {
     budget: f64,
     vae: &'a Vae,
     state: State,
-    optimizer: MixedOptimizer<Training, Model<Training>>,
+    pointer: Option<Pointer<Training>>,
+    optimizer: MixedOptimizer<Training, Pupil<Training>>,
     batches: Batches,
 }
 
@@ -227,8 +260,13 @@ impl<'a> Lesson<'a> {
         budget: f64,
         vae: &'a Vae,
     ) -> Result<Self> {
-        let state = State { model: with_tower_frozen(state.model), ..state };
-        let mut optimizer = MixedOptimizer::new(&state.model, stage.rates);
+        let pupil = Pupil {
+            model: with_tower_frozen(state.model),
+            pointer: stage.points.then(|| Pointer::new(config().text.hidden_size, &FlexDevice)),
+        };
+        let mut optimizer = MixedOptimizer::new(&pupil, stage.rates);
+        let Pupil { model, pointer } = pupil;
+        let state = State { model, ..state };
         if let (Some((folder, _)), true) = (run.latest()?, state.progress.step > 0) {
             optimizer = optimizer.load(&folder, &FlexDevice)?;
         }
@@ -236,7 +274,7 @@ impl<'a> Lesson<'a> {
         let first = ((state.progress.stage as u64) << 24) + state.progress.step as u64;
         let tools = Tools { tokenizer: tokenizer()?, vae: vae.clone() };
         let batches = stream(stage.recipe.clone(), tools, first);
-        Ok(Self { stage, budget, vae, state, optimizer, batches })
+        Ok(Self { stage, budget, vae, state, pointer, optimizer, batches })
     }
 
     /// Trains up to the next score, and makes what came of it the run's latest checkpoint.
@@ -245,7 +283,7 @@ impl<'a> Lesson<'a> {
         let mut meter = Meter::new(stage.name, self.state.progress.seconds, budget);
         for _ in 0..stage.interval.steps {
             let batch = self.batches.recv()??;
-            self.state = step(self.state, &mut self.optimizer, &batch, stage, &mut meter);
+            self = self.step(&batch, &mut meter);
         }
         self.state.progress.seconds += meter.started.elapsed().as_secs_f64();
         let solved = score(&self.state, stage, vae)?;
@@ -256,27 +294,18 @@ impl<'a> Lesson<'a> {
         self.state.save(run, (!solved).then_some(&self.optimizer))?;
         Ok(self)
     }
-}
 
-fn step(
-    mut state: State,
-    optimizer: &mut MixedOptimizer<Training, Model<Training>>,
-    batch: &Batch,
-    stage: &Stage,
-    meter: &mut Meter,
-) -> State {
-    let rows = paligemma_train::Batch {
-        pixels: batch.pictures(&FlexDevice),
-        rows: batch.rows.clone(),
-        pad: vocabulary::PAD,
-    };
-    let (value, gradients) = Backward::default().run(&state.model, &rows);
-    let factor = stage.factor(state.progress.step, meter.seconds(), meter.budget);
-    state.model = optimizer.step(state.model, gradients, factor);
-    state.progress.step += 1;
-    state.progress.total += 1;
-    meter.add(state.progress.step, value, batch.rows.rows().len());
-    state
+    fn step(mut self, batch: &Batch, meter: &mut Meter) -> Self {
+        let State { model, mut progress } = self.state;
+        let pupil = Pupil { model, pointer: self.pointer };
+        let (losses, gradients) = pupil.learn(batch, vocabulary::PAD);
+        let factor = self.stage.factor(progress.step, meter.seconds(), meter.budget);
+        let Pupil { model, pointer } = self.optimizer.step(pupil, gradients, factor);
+        progress.step += 1;
+        progress.total += 1;
+        meter.add(progress.step, losses, batch.rows.rows().len());
+        Self { state: State { model, progress }, pointer, ..self }
+    }
 }
 
 /// Scores the model as it is, shows some answers, and says whether the stage is solved.
@@ -299,7 +328,7 @@ struct Meter {
     before: f64,
     budget: f64,
     rows: usize,
-    losses: Vec<f64>,
+    losses: Vec<[f64; 2]>,
 }
 
 impl Meter {
@@ -315,15 +344,22 @@ impl Meter {
         self.before + self.started.elapsed().as_secs_f64()
     }
 
-    fn add(&mut self, step: usize, loss: f64, rows: usize) {
-        self.losses.push(loss);
+    fn add(&mut self, step: usize, losses: [f64; 2], rows: usize) {
+        self.losses.push(losses);
         self.rows += rows;
         if self.losses.len() == Self::EVERY {
-            let mean = self.losses.drain(..).sum::<f64>() / Self::EVERY as f64;
+            let mean = |part: usize| {
+                self.losses.iter().map(|losses| losses[part]).sum::<f64>() / Self::EVERY as f64
+            };
+            let (answers, pointing) = (mean(0), mean(1));
+            self.losses.clear();
             let rate = self.rows as f64 / self.started.elapsed().as_secs_f64();
             let left = ((self.budget - self.seconds()) / 60.0).max(0.0);
             let name = self.name;
-            println!("{name} {step:6}: loss {mean:.4}, {rate:.0} prompts/s, {left:.0} min left");
+            println!(
+                "{name} {step:6}: loss {answers:.4}, pointing {pointing:.4}, \
+                 {rate:.0} prompts/s, {left:.0} min left"
+            );
         }
     }
 }
@@ -345,7 +381,7 @@ mod tests {
     fn an_interrupted_masks_stage_goes_on_to_the_same_bits() {
         let file = Checkpoint::from_static(paligemma::pocket::MASKS).unwrap();
         let (vae, _) = load_masks(&file, &FlexDevice).unwrap();
-        let [.., mut stage, _] = stages();
+        let [.., mut stage, _, _] = stages();
         stage.recipe.scenes = 2;
         stage.pace = Pace::Steps(Schedule { steps: 4, warmup: 1 });
         stage.interval = Interval { steps: 2, scenes: 1 };
@@ -354,7 +390,7 @@ mod tests {
         let [unbroken, broken] = ["unbroken", "broken"].map(run);
 
         let mut first = files::State::open(&unbroken, &FlexDevice).unwrap();
-        first.progress.stage = stages().len() - 1;
+        first.progress.stage = stages().len() - 2;
         first.save(&unbroken, None).unwrap();
         first.save(&broken, None).unwrap();
 

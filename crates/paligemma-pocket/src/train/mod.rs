@@ -6,6 +6,7 @@ mod files;
 mod language;
 mod masks;
 mod model;
+mod pupil;
 mod scoring;
 
 use std::path::Path;
