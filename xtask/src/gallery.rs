@@ -10,6 +10,10 @@ use crate::workspace::{self, Result};
 /// The first held-out scenes of two things: none was chosen.
 const SCENES: [&str; 4] = ["a.png", "b.png", "c.png", "d.png"];
 
+/// What pictures are held against. It is said as the model says it: other words are no part of what it
+/// knows, and it cannot weigh them.
+const TEXT: &str = "a large orange square and a small purple cross";
+
 /// What is asked, in the folder of the scenes.
 const EXAMPLES: &[&[&str]] = &[
     &["index", ".", "--out", "../gallery.index"],
@@ -43,9 +47,9 @@ const EXAMPLES: &[&[&str]] = &[
         "--label",
         "star",
     ],
-    &["match", "c.png", "a large orange square and a small purple cross"],
-    &["match", "a.png", "a large orange square and a small purple cross"],
-    &["rank", "--text", "an orange square and a purple cross", "a.png", "b.png", "c.png", "d.png"],
+    &["match", "c.png", TEXT],
+    &["match", "a.png", TEXT],
+    &["rank", "--text", TEXT, "a.png", "b.png", "c.png", "d.png"],
     &["embed", "a.png", "b.png"],
     &[
         "score",

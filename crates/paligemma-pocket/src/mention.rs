@@ -11,7 +11,18 @@ pub struct Mention {
     pub shape: Option<Shape>,
 }
 
+/// How many words a mention may have: every colour's and every shape's name.
+pub const WORDS: usize = Colour::ALL.len() + Shape::ALL.len();
+
 impl Mention {
+    /// Which of all words it has.
+    pub fn words(&self) -> [bool; WORDS] {
+        std::array::from_fn(|word| match word.checked_sub(Colour::ALL.len()) {
+            None => self.colour == Some(Colour::ALL[word]),
+            Some(word) => self.shape == Some(Shape::ALL[word]),
+        })
+    }
+
     /// Whether it speaks of this thing.
     pub fn means(&self, thing: &Thing) -> bool {
         self.colour.is_none_or(|colour| colour == thing.colour)
@@ -60,6 +71,13 @@ mod tests {
         ] {
             assert_eq!(mentions(prompt), expected, "{prompt}");
         }
+    }
+
+    #[test]
+    fn a_mention_has_the_words_that_it_names() {
+        let count = |prompt| mentions(prompt)[0].words().iter().filter(|has| **has).count();
+        assert_eq!((count("red star"), count("stars"), count("white shapes")), (2, 1, 1));
+        assert!(mentions("crosses")[0].words()[WORDS - 1]);
     }
 
     #[test]

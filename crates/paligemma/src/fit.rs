@@ -1,11 +1,10 @@
 //! `fit`: a configuration held against weights, of which nothing is computed or allocated.
 
-use paligemma_checkpoint::{
-    Checkpoint, LoadError, LoadReport, PaliGemmaConfig, check_module, parameter_shapes,
-};
+use burn::module::Module;
+use paligemma_checkpoint::{Checkpoint, LoadError, LoadReport, check_module, parameter_shapes};
 use paligemma_nn::NnBackend;
 
-use crate::{DeviceError, DeviceSpec, DeviceWork, Model};
+use crate::{Architecture, ColPali, DeviceError, DeviceSpec, DeviceWork, Model};
 
 /// What a configuration makes of a model.
 #[derive(Debug)]
@@ -20,13 +19,16 @@ pub struct Fit {
 ///
 /// # Errors
 /// If this build has no device.
-pub fn fit(config: &PaliGemmaConfig, checkpoint: Option<&Checkpoint>) -> Result<Fit, DeviceError> {
+pub fn fit(
+    architecture: &Architecture,
+    checkpoint: Option<&Checkpoint>,
+) -> Result<Fit, DeviceError> {
     // Any backend will do.
-    DeviceSpec::Auto.run(Work { config, checkpoint })
+    DeviceSpec::Auto.run(Work { architecture, checkpoint })
 }
 
 struct Work<'a> {
-    config: &'a PaliGemmaConfig,
+    architecture: &'a Architecture,
     checkpoint: Option<&'a Checkpoint>,
 }
 
@@ -34,11 +36,21 @@ impl DeviceWork for Work<'_> {
     type Output = Fit;
 
     fn run<B: NnBackend>(self, device: B::Device) -> Fit {
-        let model = Model::<B>::new(&self.config.vision, &self.config.text, &device);
-        let shapes = parameter_shapes::<B, _>(&model);
+        match self.architecture {
+            Architecture::PaliGemma(config) => {
+                self.fit::<B, _>(&Model::new(&config.vision, &config.text, &device))
+            }
+            Architecture::ColPali(config) => self.fit::<B, _>(&ColPali::new(config, &device)),
+        }
+    }
+}
+
+impl Work<'_> {
+    fn fit<B: NnBackend, M: Module<B>>(&self, model: &M) -> Fit {
+        let shapes = parameter_shapes::<B, M>(model);
         Fit {
             parameters: shapes.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum(),
-            weights: self.checkpoint.map(|weights| check_module::<B, _>(&model, weights, "")),
+            weights: self.checkpoint.map(|weights| check_module::<B, M>(model, weights, "")),
         }
     }
 }

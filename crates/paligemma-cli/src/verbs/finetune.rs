@@ -1,5 +1,7 @@
 //! `finetune`: a model trained on data of one's own.
 
+#[cfg(feature = "dashboard")]
+mod dashboard;
 mod scores;
 mod shown;
 mod workers;
@@ -152,7 +154,7 @@ impl Finetune {
         let job = Arc::new(Job { settings: asked.settings, place, run, dtype });
         let others: Vec<_> = workers.map(|worker| job.beside(worker)).collect();
         let mut failure = None;
-        let mut shown = Shown::new(job.settings.metric.clone());
+        let mut shown = Shown::new(job.settings.metric.clone(), job.settings.epochs);
         let writes = self.resume.is_none();
         let observe = &mut |event: Event<'_>| {
             shown.show(&event);
@@ -160,11 +162,14 @@ impl Finetune {
             if let (Event::Begun { .. }, true) = (&event, writes) {
                 failure = paligemma_files::write(&path, text.as_bytes()).err();
             }
-            let stopped = failure.is_some() || stop.load(Ordering::Relaxed);
+            let asked = stop.load(Ordering::Relaxed) || shown.wants_stop();
+            let stopped = failure.is_some() || asked;
             if stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let Some(first) = first else { unreachable!("there is one worker at least") };
         let outcome = job.work(&first, scores.as_ref(), observe);
+        // What is said from here on is for the terminal as it was.
+        drop(shown);
         if let Ok(_) | Err(Error::Finetune(FinetuneError::Peers(PeersError::Another))) = outcome {
             // One of them may have failed, and says why.
             for other in others {

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use paligemma::{
-    Dtype, Error as ModelError, Fit, Needs, PackedFormat, PaliGemma, Place, Size, available_memory,
+    Architecture, Dtype, Error as ModelError, Fit, Needs, PackedFormat, PaliGemma, Place, Size, available_memory,
     fit, needs, pocket,
 };
-use paligemma_checkpoint::{Checkpoint, Ignored, PaliGemmaConfig};
+use paligemma_checkpoint::{Checkpoint, ColPaliConfig, Ignored, PaliGemmaConfig};
 use paligemma_processor::Tokenizer;
 
 use crate::args::JsonArgs;
@@ -33,7 +33,7 @@ fn dtype(format: PackedFormat) -> Dtype {
 #[derive(Debug, Default)]
 pub(crate) struct Info {
     pub(crate) model: String,
-    pub(crate) config: Option<PaliGemmaConfig>,
+    pub(crate) architecture: Option<Architecture>,
     /// Numbers in a model of this configuration.
     pub(crate) parameters: Option<usize>,
     pub(crate) weights: Option<Weights>,
@@ -82,11 +82,11 @@ impl InfoVerb {
 impl Info {
     fn of(place: &Place) -> Self {
         let mut info = Self { model: place.to_string(), ..Self::default() };
-        info.config = info.keep(place.config());
-        if let Some(config) = info.config.clone() {
-            info.tokenizer = info.keep(place.tokenizer(&config));
+        info.architecture = info.keep(place.architecture());
+        if let Some(architecture) = info.architecture.clone() {
+            info.tokenizer = info.keep(place.tokenizer(architecture.vlm()));
             if let Some(tokenizer) = info.tokenizer.clone() {
-                info.keep(PaliGemma::check_tokenizer(&config, &tokenizer));
+                info.keep(PaliGemma::check_tokenizer(architecture.vlm(), &tokenizer));
             }
         }
         let checkpoint = info.keep(place.checkpoint());
@@ -98,19 +98,19 @@ impl Info {
 
     /// Tells the memory that the model takes.
     fn estimate(&mut self, checkpoint: Option<&Checkpoint>) {
-        let Some(config) = self.config.clone() else { return };
+        let Some(architecture) = self.architecture.clone() else { return };
         let packed = checkpoint.and_then(Checkpoint::packed_format);
         let dtypes = packed.map_or_else(|| DTYPES.to_vec(), |format| vec![dtype(format)]);
         for dtype in dtypes {
-            let needs = self.keep(needs(&config, dtype, checkpoint));
+            let needs = self.keep(needs(architecture.vlm(), dtype, checkpoint));
             self.needs.extend(needs.map(|needs| (dtype, needs)));
         }
     }
 
     /// Counts the parameters, and finds out whether the weights are the configuration's.
     fn fit(&mut self, checkpoint: Option<&Checkpoint>) {
-        let Some(config) = &self.config else { return };
-        let fit = fit(config, checkpoint);
+        let Some(architecture) = &self.architecture else { return };
+        let fit = fit(architecture, checkpoint);
         let Some(Fit { parameters, weights }) = self.keep(fit) else { return };
         self.parameters = Some(parameters);
         let report = weights.and_then(|weights| self.keep(weights));
@@ -122,7 +122,8 @@ impl Info {
     /// What a person reads, as names and values.
     fn rows(&self) -> Vec<[String; 2]> {
         let mut rows = vec![row("model", &self.model)];
-        if let Some(config @ PaliGemmaConfig { vision, text, .. }) = &self.config {
+        if let Some(architecture) = &self.architecture {
+            let PaliGemmaConfig { vision, text, .. } = architecture.vlm();
             let (side, patch, tokens) =
                 (vision.image_size, vision.patch_size, vision.num_patches());
             rows.push(row(
@@ -151,7 +152,11 @@ impl Info {
                     text.num_key_value_heads
                 ),
             ));
-            rows.push(row("generation", generation(config)));
+            rows.push(row("generation", generation(architecture.vlm())));
+            if let Architecture::ColPali(ColPaliConfig { embedding_dim, .. }) = architecture {
+                let head = format_args!("ColPali, a vector of {embedding_dim} numbers for each token");
+                rows.push(row("head", head));
+            }
             rows.push(row("positions", text.max_position_embeddings));
             rows.push(row("vocabulary", text.vocab_size));
         }

@@ -10,7 +10,7 @@ mod verify;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use paligemma::{Candidate, DetectedBox, DeviceSpec, DeviceStatus, FinishReason};
+use paligemma::{Architecture, Candidate, DetectedBox, DeviceSpec, DeviceStatus, FinishReason};
 use serde::Serialize;
 
 pub(crate) use eval::{Eval, EvalFile};
@@ -138,6 +138,9 @@ pub(crate) struct Info<'a> {
     model: &'a str,
     /// `config.json` with every default supplied.
     config: Option<serde_json::Value>,
+    /// Width of a ColPali's vectors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    embedding_dim: Option<usize>,
     parameters: Option<usize>,
     weights: Option<Weights<'a>>,
     tokenizer: Option<Tokenizer>,
@@ -290,10 +293,14 @@ impl Devices {
 
 impl<'a> Info<'a> {
     pub(crate) fn new(info: &'a verbs::Info) -> Self {
-        let config = info.config.as_ref().map(paligemma_checkpoint::PaliGemmaConfig::to_json);
+        let config = info.architecture.as_ref().map(|known| known.vlm().to_json());
         Self {
             model: &info.model,
             config: config.and_then(|json| serde_json::from_str(&json).ok()),
+            embedding_dim: match info.architecture {
+                Some(Architecture::ColPali(ref config)) => Some(config.embedding_dim),
+                _ => None,
+            },
             parameters: info.parameters,
             weights: info.weights.as_ref().map(Weights::new),
             tokenizer: info.tokenizer.as_ref().map(Tokenizer::new),

@@ -95,6 +95,10 @@ fn a_colpali_in_another_format_scores_as_before() {
     let weights = |folder: &str| fs::read(Path::new(folder).join("model.safetensors")).unwrap();
     assert!(weights(&back) == weights(&desk.name("safetensors")));
 
+    let info = json(&["info", "--model", &back]);
+    assert_eq!(info["embedding_dim"], WIDTH);
+    assert_eq!((&info["weights"]["layout"], &info["problems"]), (&object!("ColPali of transformers 4"), &object!([])));
+
     let packed = desk.name("packed");
     prints(&["convert", "--model", &model, "--dtype", "int8", "--out", &packed]);
     let words = ["pages", scene, "--text", "a red square", "--model", &model, "--dtype", "int8"];

@@ -6,6 +6,7 @@ use std::thread;
 
 use burn::tensor::{Tensor, TensorData};
 use paligemma_nn::NnBackend;
+use paligemma_pocket::mention::WORDS;
 use paligemma_pocket::patches::Letter;
 use paligemma_pocket::scene::SIDE;
 use paligemma_pocket::{Mention, Scene, Task, mention, patches, task, vocabulary};
@@ -142,6 +143,16 @@ impl Batch {
         }
         let total: f32 = weights.iter().sum::<f32>().max(1.0);
         (meant, weights.into_iter().map(|weight| weight / total).collect())
+    }
+
+    /// For each row and each of the first `count` mentions of its prompt, which words it has (1 or
+    /// 0), `[B, count WORDS]`.
+    pub(crate) fn words(&self, count: usize) -> Vec<f32> {
+        let words = |mention: Option<&Mention>| mention.map_or([false; WORDS], Mention::words);
+        let of_row = |mentions: &Vec<Mention>| {
+            (0..count).flat_map(|place| words(mentions.get(place))).map(f32::from).collect::<Vec<_>>()
+        };
+        self.mentions.iter().flat_map(of_row).collect()
     }
 
     /// Class and box of every patch of the batch.

@@ -10,7 +10,7 @@ use paligemma_checkpoint::{Checkpoint, load_module, save_masks, save_module};
 use paligemma_pocket::vocabulary;
 use paligemma_train::{MixedOptimizer, Progress, RunDirectory, numbered};
 
-use super::language::pointing_stage;
+use super::language::last_stage;
 use super::model::{config, new};
 use super::pupil::Pupil;
 use super::{Result, Training, masks};
@@ -67,7 +67,7 @@ impl<E: std::error::Error + 'static> From<E> for Failure {
     }
 }
 
-/// Makes an exported checkpoint, with its masks, the beginning of a new run's last two stages.
+/// Makes an exported checkpoint, with its masks, the beginning of a new run's last stage.
 pub(crate) fn adopt(run: &RunDirectory, exported: &Path) -> Result<()> {
     if run.latest()?.is_some() {
         let root = run.root().display();
@@ -75,7 +75,7 @@ pub(crate) fn adopt(run: &RunDirectory, exported: &Path) -> Result<()> {
     }
     save_masks(&masks::read(&exported.join(masks::FILE))?, run.root().join(masks::FILE))?;
     let model = State::read(exported, &FlexDevice)?;
-    let progress = Progress { stage: pointing_stage(), ..Progress::default() };
+    let progress = Progress { stage: last_stage(), ..Progress::default() };
     State { model, progress }.save(run, None)
 }
 

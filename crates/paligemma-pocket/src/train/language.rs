@@ -6,13 +6,13 @@ use std::time::Instant;
 use burn::module::{AutodiffModule, Module};
 use burn_flex::FlexDevice;
 use paligemma::Model;
-use paligemma_pocket::{Score, Task, vocabulary};
+use paligemma_pocket::{Score, Task};
 use paligemma_train::{MixedOptimizer, OptimizerConfig, Progress, RunDirectory, Schedule};
 
 use super::data::{Batch, Batches, Recipe, Tools, stream, tokenizer};
 use super::files::State;
 use super::masks::Vae;
-use super::model::config;
+use super::model::{calm, config};
 use super::pupil::{Pointer, Pupil};
 use super::{Result, Training, scoring};
 
@@ -69,13 +69,13 @@ impl Stage {
     }
 }
 
-fn stages() -> [Stage; 6] {
-    [one_thing(), two_things(), all_tasks(), masks(), pointing(), together()]
+fn stages() -> [Stage; 5] {
+    [one_thing(), two_things(), all_tasks(), masks(), together()]
 }
 
-/// The number of the stage before the last, counted from the first, which is the eyes.
-pub(crate) fn pointing_stage() -> usize {
-    stages().len() - 1
+/// The number of the last stage, counted from the first, which is the eyes.
+pub(crate) fn last_stage() -> usize {
+    stages().len()
 }
 
 /// Where things are, and what they are called.
@@ -158,35 +158,15 @@ fn masks() -> Stage {
     }
 }
 
-/// To find what a prompt speaks of, by its shape alone too.
-fn pointing() -> Stage {
-    Stage {
-        name: "pointing",
-        recipe: Recipe {
-            scenes: 12,
-            things: vec![(1..=1, 0.25), (2..=2, 0.25), (3..=4, 0.5)],
-            pages: 0,
-            questions: 4,
-            tasks: &Task::PLAIN,
-        },
-        rates: OptimizerConfig { adamw: 1e-3, decay: 0.0, muon: Some(0.01) },
-        measured: 1..=4,
-        solved: |_| false,
-        pace: Pace::Steps(Schedule { steps: 2000, warmup: 50 }),
-        interval: INTERVAL,
-        points: true,
-    }
-}
-
 /// Everything at once, mostly among several things, for as long as there is time.
 fn together() -> Stage {
     Stage {
         name: "together",
         recipe: Recipe {
-            scenes: 16,
-            things: vec![(1..=1, 0.125), (2..=2, 0.1875), (3..=3, 0.3125), (4..=4, 0.375)],
+            scenes: 10,
+            things: vec![(1..=1, 0.1), (2..=2, 0.2), (3..=3, 0.3), (4..=4, 0.4)],
             pages: 0,
-            questions: 2,
+            questions: 3,
             tasks: &Task::ALL,
         },
         rates: OptimizerConfig { adamw: 1e-3, decay: 0.0, muon: Some(0.01) },
@@ -194,7 +174,7 @@ fn together() -> Stage {
         solved: |_| false,
         pace: Pace::Clock,
         interval: INTERVAL,
-        points: false,
+        points: true,
     }
 }
 
@@ -260,8 +240,10 @@ impl<'a> Lesson<'a> {
         budget: f64,
         vae: &'a Vae,
     ) -> Result<Self> {
+        let begins = stage.points && state.progress.step == 0;
+        let model = if begins { calm(state.model) } else { state.model };
         let pupil = Pupil {
-            model: with_tower_frozen(state.model),
+            model: with_tower_frozen(model),
             pointer: stage.points.then(|| Pointer::new(config().text.hidden_size, &FlexDevice)),
         };
         let mut optimizer = MixedOptimizer::new(&pupil, stage.rates);
@@ -298,7 +280,7 @@ impl<'a> Lesson<'a> {
     fn step(mut self, batch: &Batch, meter: &mut Meter) -> Self {
         let State { model, mut progress } = self.state;
         let pupil = Pupil { model, pointer: self.pointer };
-        let (losses, gradients) = pupil.learn(batch, vocabulary::PAD);
+        let (losses, gradients) = pupil.learn(batch);
         let factor = self.stage.factor(progress.step, meter.seconds(), meter.budget);
         let Pupil { model, pointer } = self.optimizer.step(pupil, gradients, factor);
         progress.step += 1;
@@ -328,7 +310,7 @@ struct Meter {
     before: f64,
     budget: f64,
     rows: usize,
-    losses: Vec<[f64; 2]>,
+    losses: Vec<[f64; 3]>,
 }
 
 impl Meter {
@@ -344,20 +326,20 @@ impl Meter {
         self.before + self.started.elapsed().as_secs_f64()
     }
 
-    fn add(&mut self, step: usize, losses: [f64; 2], rows: usize) {
+    fn add(&mut self, step: usize, losses: [f64; 3], rows: usize) {
         self.losses.push(losses);
         self.rows += rows;
         if self.losses.len() == Self::EVERY {
             let mean = |part: usize| {
                 self.losses.iter().map(|losses| losses[part]).sum::<f64>() / Self::EVERY as f64
             };
-            let (answers, pointing) = (mean(0), mean(1));
+            let [answers, words, shows] = [0, 1, 2].map(mean);
             self.losses.clear();
             let rate = self.rows as f64 / self.started.elapsed().as_secs_f64();
             let left = ((self.budget - self.seconds()) / 60.0).max(0.0);
             let name = self.name;
             println!(
-                "{name} {step:6}: loss {answers:.4}, pointing {pointing:.4}, \
+                "{name} {step:6}: loss {answers:.4}, words {words:.4}, pointing {shows:.4}, \
                  {rate:.0} prompts/s, {left:.0} min left"
             );
         }
@@ -381,7 +363,7 @@ mod tests {
     fn an_interrupted_masks_stage_goes_on_to_the_same_bits() {
         let file = Checkpoint::from_static(paligemma::pocket::MASKS).unwrap();
         let (vae, _) = load_masks(&file, &FlexDevice).unwrap();
-        let [.., mut stage, _, _] = stages();
+        let [.., mut stage, _] = stages();
         stage.recipe.scenes = 2;
         stage.pace = Pace::Steps(Schedule { steps: 4, warmup: 1 });
         stage.interval = Interval { steps: 2, scenes: 1 };
@@ -390,7 +372,7 @@ mod tests {
         let [unbroken, broken] = ["unbroken", "broken"].map(run);
 
         let mut first = files::State::open(&unbroken, &FlexDevice).unwrap();
-        first.progress.stage = stages().len() - 2;
+        first.progress.stage = stages().len() - 1;
         first.save(&unbroken, None).unwrap();
         first.save(&broken, None).unwrap();
 

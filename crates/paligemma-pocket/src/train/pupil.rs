@@ -6,46 +6,81 @@ use burn::tensor::{Tensor, TensorData};
 use burn_flex::{Flex, FlexDevice};
 use paligemma::Model;
 use paligemma_nn::{NnBackend, Projection, RmsNorm};
+use paligemma_pocket::mention::WORDS;
+use paligemma_pocket::vocabulary;
 use paligemma_train::{Backward, Gradients, Loss, hidden_loss};
 
 use super::Training;
 use super::data::Batch;
 use super::model::config;
 
-/// The layer after which the tokens of a picture point: those that follow can use what they know.
+/// The layers after which the tokens of a picture know the prompt's words, and point: those that
+/// follow can use what they know.
+const READING_LAYER: &str = "layer0";
 const POINTING_LAYER: &str = "layer1";
 /// How many of the things that a prompt speaks of are pointed at.
-const MENTIONS: usize = 4;
-/// Weight of the pointer's error against the answers'.
-const POINTING_WEIGHT: f32 = 2.0;
+const MENTIONS: usize = 2;
+/// Weight of the pointer's errors against the answers'.
+const POINTING_WEIGHT: f32 = 5.0;
 
-/// Lets every token of a picture tell, for each of the things that the prompt speaks of, whether it
-/// shows it. The prefix-LM mask makes that possible: the picture sees the prompt.
+/// Lets every token of a picture tell which words the prompt speaks of things with, and whether it
+/// shows what they mean. The prefix-LM mask makes that possible: the picture sees the prompt.
 #[derive(Module, Debug)]
 pub(crate) struct Pointer<B: NnBackend> {
+    words: Head<B>,
+    shows: Head<B>,
+}
+
+#[derive(Module, Debug)]
+struct Head<B: NnBackend> {
     norm: RmsNorm<B>,
-    head: Projection<B>,
+    projection: Projection<B>,
+}
+
+impl<B: NnBackend> Head<B> {
+    fn new(width: usize, outputs: usize, device: &B::Device) -> Self {
+        let projection = Projection::with_bias(width, outputs, device);
+        Self { norm: RmsNorm::new(width, 1e-6, device), projection }
+    }
+
+    /// Binary cross-entropy of each of the outputs, against what is 0 or 1.
+    ///
+    /// # Shapes
+    /// - `tokens`: `[B, N, D]`
+    /// - `truth` and output: `[B, N, outputs]`
+    fn errors(&self, tokens: Tensor<B, 3>, truth: Tensor<B, 3>) -> Tensor<B, 3> {
+        let said = self.projection.forward(self.norm.forward(tokens));
+        let apart = softplus(said.clone().abs().neg(), 1.0);
+        relu(said.clone()) - said * truth + apart
+    }
 }
 
 impl<B: NnBackend> Pointer<B> {
     pub(crate) fn new(width: usize, device: &B::Device) -> Self {
-        let head = Projection::with_bias(width, MENTIONS, device);
-        Self { norm: RmsNorm::new(width, 1e-6, device), head }
+        Self {
+            words: Head::new(width, MENTIONS * WORDS, device),
+            shows: Head::new(width, MENTIONS, device),
+        }
     }
 
-    /// Mean cross-entropy of what the picture's tokens tell.
+    /// Mean cross-entropies of what the picture's tokens tell of the prompt and of themselves.
     ///
     /// # Shapes
-    /// - `tokens`: `[B, N, D]`
+    /// - `read` and `pointed`: `[B, N, D]`, after the two layers
     /// - output: `[1]`
-    fn loss(&self, tokens: Tensor<B, 3>, batch: &Batch, patch: usize) -> Tensor<B, 1> {
-        let device = tokens.device();
-        let said = self.head.forward(self.norm.forward(tokens));
-        let (meant, weights) = batch.meant(patch, MENTIONS);
-        let known = |values| Tensor::from_data(TensorData::new(values, said.dims()), &device);
-        let (meant, weights): (Tensor<B, 3>, Tensor<B, 3>) = (known(meant), known(weights));
-        let apart = softplus(said.clone().abs().neg(), 1.0);
-        ((relu(said.clone()) - said * meant + apart) * weights).sum()
+    fn loss(&self, read: Tensor<B, 3>, pointed: Tensor<B, 3>, batch: &Batch) -> [Tensor<B, 1>; 2] {
+        let device = read.device();
+        let [rows, count, _] = read.dims();
+        let known = |values, count, outputs| {
+            let data = TensorData::new(values, [rows, count, outputs]);
+            Tensor::<B, 3>::from_data(data, &device)
+        };
+        let named = known(batch.words(MENTIONS), 1, MENTIONS * WORDS);
+        let named = named.expand([rows, count, MENTIONS * WORDS]);
+        let words = self.words.errors(read, named).mean();
+        let (meant, weights) = batch.meant(config().vision.patch_size, MENTIONS);
+        let shows = self.shows.errors(pointed, known(meant, count, MENTIONS));
+        [words, (shows * known(weights, count, MENTIONS)).sum()]
     }
 }
 
@@ -58,45 +93,45 @@ pub(crate) struct Pupil<B: NnBackend> {
 
 impl Pupil<Training> {
     /// The losses of a batch, of the answers and of the pointer, and the gradients of their sum.
-    pub(crate) fn learn(&self, batch: &Batch, pad: u32) -> ([f64; 2], Gradients) {
-        let rows = paligemma_train::Batch {
-            pixels: batch.pictures::<Flex>(&FlexDevice),
-            rows: batch.rows.clone(),
-            pad,
-        };
+    pub(crate) fn learn(&self, batch: &Batch) -> ([f64; 3], Gradients) {
         let Some(pointer) = &self.pointer else {
+            let rows = paligemma_train::Batch {
+                pixels: batch.pictures::<Flex>(&FlexDevice),
+                rows: batch.rows.clone(),
+                pad: vocabulary::PAD,
+            };
             let (answers, gradients) = Backward::default().run(&self.model, &rows);
-            return ([answers, 0.0], gradients);
+            return ([answers, 0.0, 0.0], gradients);
         };
-        let [answers, pointing] = self.losses(pointer, batch, rows);
-        let value = |loss: &Tensor<Training, 1>| f64::from(loss.clone().into_scalar());
-        let values = [value(&answers), value(&pointing)];
-        let loss = answers + pointing * POINTING_WEIGHT;
+        let losses = self.losses(pointer, batch);
+        let values = losses.each_ref().map(|loss| f64::from(loss.clone().into_scalar()));
+        let [answers, words, shows] = losses;
+        let loss = answers + (words + shows) * POINTING_WEIGHT;
         (values, Gradients::of(loss.backward(), self))
     }
 
-    fn losses(
-        &self,
-        pointer: &Pointer<Training>,
-        batch: &Batch,
-        paligemma_train::Batch { pixels, rows, pad }: paligemma_train::Batch<Flex>,
-    ) -> [Tensor<Training, 1>; 2] {
+    fn losses(&self, pointer: &Pointer<Training>, batch: &Batch) -> [Tensor<Training, 1>; 3] {
         let (tower, decoder) = (self.model.vision_tower(), self.model.language_model());
-        let features = Tensor::from_inner(tower.valid().forward(pixels));
-        let features = rows.features(self.model.projector().forward(features));
-        let count = features.dims()[1];
-        let embeds = self.model.embed(features, rows.ids(pad, &FlexDevice));
-        let mut seen = None;
+        let rows = &batch.rows;
+        let features = tower.valid().forward(batch.pictures::<Flex>(&FlexDevice));
+        let features = self.model.projector().forward(Tensor::from_inner(features));
+        let features = rows.features(features);
+        let [count_of_rows, count, width] = features.dims();
+        let embeds = self.model.embed(features, rows.ids(vocabulary::PAD, &FlexDevice));
+        let (mut read, mut pointed) = (None, None);
         let hidden = decoder.trace(embeds, &rows.mask(count), None, |name, output| {
-            if name == POINTING_LAYER {
-                seen = Some(output.clone());
+            let tokens = || output.clone().slice([0..count_of_rows, 0..count, 0..width]);
+            match name {
+                READING_LAYER => read = Some(tokens()),
+                POINTING_LAYER => pointed = Some(tokens()),
+                _ => {}
             }
         });
-        let seen = seen.expect("the decoder has the layer");
-        let [batch_size, _, width] = seen.dims();
-        let tokens = seen.slice([0..batch_size, 0..count, 0..width]);
-        let patch = config().vision.patch_size;
-        let answers = hidden_loss(decoder, hidden, &rows, count, Loss::default());
-        [answers, pointer.loss(tokens, batch, patch)]
+        let answers = hidden_loss(decoder, hidden, rows, count, Loss::default());
+        let (Some(read), Some(pointed)) = (read, pointed) else {
+            unreachable!("the decoder has both layers");
+        };
+        let [words, shows] = pointer.loss(read, pointed, batch);
+        [answers, words, shows]
     }
 }

@@ -1,4 +1,5 @@
-//! How a run is shown: lines on the standard error.
+//! How a run is shown: burn's dashboard where a terminal has room for it, lines on the standard error
+//! where not.
 
 use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
@@ -6,26 +7,65 @@ use std::time::{Duration, Instant};
 use paligemma::Size;
 use paligemma_train::Event;
 
+#[cfg(feature = "dashboard")]
+use burn_train::renderer::tui::TuiMetricsRendererWrapper;
+
+#[cfg(feature = "dashboard")]
+use super::dashboard::Dashboard;
+
 /// Between two lines of progress, on a terminal and elsewhere.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
 
-/// Lines of progress on the standard error.
+/// What a user sees of a run.
 #[derive(Default)]
 pub(super) struct Shown {
     /// What scores are called.
     metric: Option<String>,
+    /// Passes over the data.
+    #[cfg(feature = "dashboard")]
+    epochs: usize,
+    #[cfg(feature = "dashboard")]
+    dashboard: Option<Dashboard<TuiMetricsRendererWrapper>>,
     last: Option<Instant>,
     losses: Vec<f64>,
 }
 
 impl Shown {
     /// Nothing was shown yet.
-    pub(super) fn new(metric: Option<String>) -> Self {
-        Self { metric, ..Self::default() }
+    #[cfg_attr(not(feature = "dashboard"), expect(unused_variables, reason = "lines name no epochs"))]
+    pub(super) fn new(metric: Option<String>, epochs: usize) -> Self {
+        Self {
+            metric,
+            #[cfg(feature = "dashboard")]
+            epochs,
+            ..Self::default()
+        }
+    }
+
+    /// Shows this on the dashboard or, if it is worth a line now, in one.
+    pub(super) fn show(&mut self, event: &Event<'_>) {
+        #[cfg(feature = "dashboard")]
+        if let Some(dashboard) = &mut self.dashboard {
+            return dashboard.show(event);
+        }
+        self.say(event);
+        #[cfg(feature = "dashboard")]
+        if let Event::Begun { steps, total, .. } = *event {
+            let before = self.epochs * steps / total.max(1);
+            self.dashboard = Dashboard::open(self.metric.as_deref(), self.epochs, before);
+        }
+    }
+
+    /// Whether the user asked for an end on the dashboard.
+    pub(super) fn wants_stop(&self) -> bool {
+        #[cfg(feature = "dashboard")]
+        return self.dashboard.as_ref().is_some_and(Dashboard::wants_stop);
+        #[cfg(not(feature = "dashboard"))]
+        false
     }
 
     /// Writes a line if this is worth one now.
-    pub(super) fn show(&mut self, event: &Event<'_>) {
+    fn say(&mut self, event: &Event<'_>) {
         match *event {
             Event::Begun { parameters, examples, steps, total, needs } => {
                 let trained = parameters.iter().filter(|parameter| parameter.trained);
