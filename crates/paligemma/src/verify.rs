@@ -7,7 +7,9 @@ use paligemma_checkpoint::{
 use paligemma_processor::Tokenizer;
 use paligemma_processor::image::{Rgb, RgbImage};
 
-use crate::{Architecture, DeviceSpec, Dtype, Error, Options, PaliGemma, Place, Request, fit, tasks};
+use crate::{
+    Architecture, DeviceSpec, Dtype, Error, Options, PaliGemma, Place, Request, fit, tasks,
+};
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,7 +148,8 @@ impl Verdict {
         checkpoint: &Checkpoint,
         progress: impl FnMut(Progress<'_>),
     ) {
-        let fits = config.map(|config| fit(&Architecture::PaliGemma(config.clone()), Some(checkpoint)));
+        let fits =
+            config.map(|config| fit(&Architecture::PaliGemma(config.clone()), Some(checkpoint)));
         if let Some(fits) = fits {
             let report = fits.map_err(Error::from).and_then(|fit| match fit.weights {
                 Some(weights) => weights.map_err(Error::from),

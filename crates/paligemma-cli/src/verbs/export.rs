@@ -8,8 +8,7 @@ use paligemma::{
     Projections,
 };
 use paligemma_checkpoint::{
-    AdapterFile, Checkpoint, Export as What, Format, Progress, WeightType, export,
-    write_files,
+    AdapterFile, Checkpoint, Export as What, Format, Progress, WeightType, export, write_files,
 };
 
 use crate::args::Threads;

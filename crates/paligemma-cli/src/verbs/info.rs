@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use paligemma::{
-    Architecture, Dtype, Error as ModelError, Fit, Needs, PackedFormat, PaliGemma, Place, Size, available_memory,
-    fit, needs, pocket,
+    Architecture, Dtype, Error as ModelError, Fit, Needs, PackedFormat, PaliGemma, Place, Size,
+    available_memory, fit, needs, pocket,
 };
 use paligemma_checkpoint::{Checkpoint, ColPaliConfig, Ignored, PaliGemmaConfig};
 use paligemma_processor::Tokenizer;
@@ -154,7 +154,8 @@ impl Info {
             ));
             rows.push(row("generation", generation(architecture.vlm())));
             if let Architecture::ColPali(ColPaliConfig { embedding_dim, .. }) = architecture {
-                let head = format_args!("ColPali, a vector of {embedding_dim} numbers for each token");
+                let head =
+                    format_args!("ColPali, a vector of {embedding_dim} numbers for each token");
                 rows.push(row("head", head));
             }
             rows.push(row("positions", text.max_position_embeddings));

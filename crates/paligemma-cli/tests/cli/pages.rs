@@ -97,7 +97,10 @@ fn a_colpali_in_another_format_scores_as_before() {
 
     let info = json(&["info", "--model", &back]);
     assert_eq!(info["embedding_dim"], WIDTH);
-    assert_eq!((&info["weights"]["layout"], &info["problems"]), (&object!("ColPali of transformers 4"), &object!([])));
+    assert_eq!(
+        (&info["weights"]["layout"], &info["problems"]),
+        (&object!("ColPali of transformers 4"), &object!([]))
+    );
 
     let packed = desk.name("packed");
     prints(&["convert", "--model", &model, "--dtype", "int8", "--out", &packed]);

@@ -150,7 +150,10 @@ impl Batch {
     pub(crate) fn words(&self, count: usize) -> Vec<f32> {
         let words = |mention: Option<&Mention>| mention.map_or([false; WORDS], Mention::words);
         let of_row = |mentions: &Vec<Mention>| {
-            (0..count).flat_map(|place| words(mentions.get(place))).map(f32::from).collect::<Vec<_>>()
+            (0..count)
+                .flat_map(|place| words(mentions.get(place)))
+                .map(f32::from)
+                .collect::<Vec<_>>()
         };
         self.mentions.iter().flat_map(of_row).collect()
     }

@@ -84,9 +84,12 @@ impl<R: MetricsRenderer> Dashboard<R> {
                     (NORM, stepped.norm),
                     (PACE, pace),
                 ];
-                let (progress, shown) = (self.progress(steps, total, epoch), self.shown(steps, total));
+                let (progress, shown) =
+                    (self.progress(steps, total, epoch), self.shown(steps, total));
                 self.send(|screen| {
-                    values.map(|(name, value)| screen.update_train(state(name, value)));
+                    for (name, value) in values {
+                        screen.update_train(state(name, value));
+                    }
                     screen.render_train(progress, shown);
                 });
             }

@@ -32,7 +32,10 @@ pub(super) struct Shown {
 
 impl Shown {
     /// Nothing was shown yet.
-    #[cfg_attr(not(feature = "dashboard"), expect(unused_variables, reason = "lines name no epochs"))]
+    #[cfg_attr(
+        not(feature = "dashboard"),
+        expect(unused_variables, reason = "lines name no epochs")
+    )]
     pub(super) fn new(metric: Option<String>, epochs: usize) -> Self {
         Self {
             metric,
