@@ -16,6 +16,11 @@ impl Bar {
         Self::with(what, "{msg} {bar:30} {pos} of {len}, {per_sec}, {eta} left")
     }
 
+    /// A bar that is never seen.
+    pub(crate) fn hidden() -> Self {
+        Self(ProgressBar::hidden())
+    }
+
     fn with(what: &str, template: &str) -> Self {
         // A faulty template would show up as a plainer bar, not as a failure.
         let style =

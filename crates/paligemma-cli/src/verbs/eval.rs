@@ -14,6 +14,7 @@ use paligemma_data::Example;
 use paligemma_metrics::{Metric, Report};
 
 use crate::args::{AnswerArgs, ModelArgs};
+use crate::bar::Bar;
 use crate::error::Error;
 use crate::files::OutFolder;
 use crate::{output, wire};
@@ -67,7 +68,8 @@ impl Eval {
         let judged = Judged::read(&self.data, self.metric)?;
         let model = self.open()?;
         judged.suits(&model)?;
-        let measured = judged.measure(&model, options, self.batch_size.get())?;
+        let measured =
+            judged.measure(&model, options, self.batch_size.get(), Bar::of_items("rows"))?;
         if let Some(out) = out {
             write(&out, &measured)?;
         }

@@ -38,15 +38,16 @@ impl Judged {
         Ok(())
     }
 
-    /// Answers all rows, `batch_size` at a time, and scores the answers.
+    /// Answers all rows, `batch_size` at a time, and scores the answers; `bar` shows how far it is.
     pub(crate) fn measure(
         &self,
         model: &PaliGemma,
         options: Options,
         batch_size: usize,
+        bar: Bar,
     ) -> Result<Measured<'_>, Error> {
         let start = Instant::now();
-        let answers = answers(model, &self.examples, options, batch_size)?;
+        let answers = answers(model, &self.examples, options, batch_size, bar)?;
         let time = start.elapsed();
         let report = self.references.score(model, &self.examples, &answers)?;
         Ok(Measured { examples: &self.examples, answers, report, time })
@@ -60,9 +61,9 @@ fn answers(
     examples: &[Example],
     options: Options,
     batch_size: usize,
+    bar: Bar,
 ) -> Result<Vec<Answer>, Error> {
     let rows: Vec<Row> = (1..).zip(examples).map(row).collect();
-    let bar = Bar::of_items("rows");
     bar.show(0, rows.len());
     let mut answers = Vec::with_capacity(rows.len());
     let failure = answer_rows(model, &rows, options, batch_size, |batch, given| {

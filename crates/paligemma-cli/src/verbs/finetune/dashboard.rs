@@ -34,12 +34,11 @@ pub(super) struct Dashboard<R> {
 }
 
 impl Dashboard<TuiMetricsRendererWrapper> {
-    /// Takes over the terminal, if there is one that keys can be read from.
+    /// Takes over the terminal, if there is one.
     ///
     /// `before` counts the epochs that an earlier run has done.
     pub(super) fn open(metric: Option<&str>, epochs: usize, before: usize) -> Option<Self> {
-        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        if dumb || !stdin().is_terminal() || !stdout().is_terminal() {
+        if !has_screen() {
             return None;
         }
         silence_kills();
@@ -47,6 +46,12 @@ impl Dashboard<TuiMetricsRendererWrapper> {
         let screen = TuiMetricsRendererWrapper::new(keys.clone(), Some(before));
         Some(Self::on(screen, keys, metric, epochs))
     }
+}
+
+/// Whether there is a terminal that can be drawn on, and that keys can be read from.
+pub(super) fn has_screen() -> bool {
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    !dumb && stdin().is_terminal() && stdout().is_terminal()
 }
 
 /// The renderer ends a program by a panic, which here is a stop like another: nobody needs to read

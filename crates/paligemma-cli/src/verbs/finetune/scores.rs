@@ -4,6 +4,8 @@ use paligemma::{Options, PaliGemma};
 use paligemma_metrics::Metric;
 use paligemma_train::{Judge, JudgeError, Settings};
 
+use super::shown;
+use crate::bar::Bar;
 use crate::error::Error;
 use crate::verbs::eval::judged::Judged;
 
@@ -32,6 +34,7 @@ impl Judge for Scores {
     }
 
     fn score(&self, model: &PaliGemma) -> Result<f64, JudgeError> {
-        Ok(self.judged.measure(model, self.options, self.batch_size)?.report.summary)
+        let bar = if shown::on_dashboard() { Bar::hidden() } else { Bar::of_items("rows") };
+        Ok(self.judged.measure(model, self.options, self.batch_size, bar)?.report.summary)
     }
 }

@@ -111,6 +111,14 @@ impl Shown {
     }
 }
 
+/// Whether a run that has begun has the screen for itself.
+pub(super) fn on_dashboard() -> bool {
+    #[cfg(feature = "dashboard")]
+    return super::dashboard::has_screen();
+    #[cfg(not(feature = "dashboard"))]
+    false
+}
+
 /// Writes a line.
 pub(super) fn line(line: &str) {
     // Nobody may be reading; the log in the run's folder has it all.
