@@ -261,8 +261,9 @@ mod tests {
     #[test]
     fn training_prompts_cover_every_task_and_some_have_nothing_to_find() {
         let mut rng = ChaCha8Rng::seed_from_u64(5);
-        let all: Vec<Example> =
-            (0..2000).flat_map(|seed| examples(&Scene::generate(seed, 1..=4), &mut rng)).collect();
+        let all: Vec<Example> = (0..2000)
+            .flat_map(|seed| examples(&Scene::generate(seed, 1..=4), 2, &mut rng))
+            .collect();
         for task in Task::PLAIN {
             assert!(all.iter().any(|example| example.task == task));
         }

@@ -60,8 +60,8 @@ pub(crate) fn quiet<B: NnBackend, M: Module<B>>(module: M) -> M {
 }
 
 /// What queries and what a picture brings to the decoder are multiplied by in [`calm`].
-const QUERIES: f64 = 0.1;
-const PICTURES: f64 = 0.15;
+const QUERIES: f64 = 0.02;
+const PICTURES: f64 = 0.1;
 
 /// The same model with its attention brought down. Muon lets matrices grow: after some thousand
 /// steps the tokens of a picture attend to the prompt with weights that f32 cannot tell from 0, and

@@ -21,7 +21,7 @@ const POINTING_LAYER: &str = "layer1";
 /// How many of the things that a prompt speaks of are pointed at.
 const MENTIONS: usize = 2;
 /// Weight of the pointer's errors against the answers'.
-const POINTING_WEIGHT: f32 = 5.0;
+const POINTING_WEIGHT: f32 = 20.0;
 
 /// Lets every token of a picture tell which words the prompt speaks of things with, and whether it
 /// shows what they mean. The prefix-LM mask makes that possible: the picture sees the prompt.
