@@ -48,7 +48,8 @@ pub(crate) struct Tools {
     pub(crate) vae: Vae,
 }
 
-/// Pictures, and what is asked about them.
+/// Pictures, and what is asked about them, the shortest rows first.
+#[derive(Clone)]
 pub(crate) struct Batch {
     pub(crate) scenes: Vec<Scene>,
     pixels: Vec<f32>,
@@ -73,7 +74,7 @@ impl Batch {
                 Scene::generate(first + i as u64, range)
             })
             .collect();
-        let (mut rows, mut mentions) = (Vec::new(), Vec::new());
+        let mut rows = Vec::new();
         let Tools { tokenizer, vae } = tools;
         let codes = recipe.tasks.contains(&Task::Segment).then(|| codes(vae, &scenes));
         for (picture, scene) in scenes.iter().enumerate() {
@@ -91,14 +92,27 @@ impl Batch {
                     let mut suffix = tokenizer.encode_suffix(&example.suffix)?;
                     suffix.push(tokenizer.special().eos);
                     let prefix = tokenizer.encode_prompt(&example.prefix, 0, 0)?;
-                    mentions.push(mention::mentions(&example.prefix));
-                    rows.push(Row { pictures: vec![picture], prefix, suffix });
+                    let mentions = mention::mentions(&example.prefix);
+                    rows.push((Row { pictures: vec![picture], prefix, suffix }, mentions));
                 }
             }
         }
         scenes.extend((0..recipe.pages as u64).map(|i| Scene::page(first + i)));
         let pixels = pixels(&scenes);
+        rows.sort_by_key(|(row, _)| row.prefix.len() + row.suffix.len());
+        let (rows, mentions) = rows.into_iter().unzip();
         Ok(Self { scenes, pixels, rows: Rows::new(rows), mentions })
+    }
+
+    /// The same pictures with the shorter half of the rows, then with the longer: less of both is
+    /// padding.
+    pub(crate) fn halves(&self) -> [Self; 2] {
+        let (rows, middle) = (self.rows.rows(), self.rows.rows().len() / 2);
+        [0..middle, middle..rows.len()].map(|half| Self {
+            rows: Rows::new(rows[half.clone()].to_vec()),
+            mentions: self.mentions[half].to_vec(),
+            ..self.clone()
+        })
     }
 
     /// Pictures of the batch, `[I, 3, H, W]`.
@@ -190,4 +204,28 @@ pub(crate) fn stream(recipe: Recipe, tools: Tools, first: u64) -> Batches {
         }
     });
     receiver
+}
+
+#[cfg(test)]
+mod tests {
+    use paligemma_checkpoint::{Checkpoint, load_masks};
+
+    use super::*;
+
+    #[test]
+    fn halves_hold_all_rows_with_their_mentions_the_shorter_first() {
+        let masks = Checkpoint::from_static(paligemma::pocket::MASKS).unwrap();
+        let (vae, _) = load_masks(&masks, &burn_flex::FlexDevice).unwrap();
+        let tools = Tools { tokenizer: tokenizer().unwrap(), vae };
+        let tasks = &Task::PLAIN;
+        let recipe =
+            Recipe { scenes: 4, things: vec![(1..=4, 1.0)], pages: 0, questions: 3, tasks };
+        let batch = Batch::new(&recipe, &tools, 7).unwrap();
+        let halves = batch.halves();
+        let length = |row: &Row| row.prefix.len() + row.suffix.len();
+        let [shorter, longer] = halves.each_ref().map(|half| half.rows.rows());
+        assert!(shorter.iter().map(length).max() <= longer.iter().map(length).min());
+        assert_eq!([shorter, longer].concat(), batch.rows.rows());
+        assert_eq!(halves.map(|half| half.mentions).concat(), batch.mentions);
+    }
 }

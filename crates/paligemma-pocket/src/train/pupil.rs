@@ -103,19 +103,35 @@ impl Pupil<Training> {
             let (answers, gradients) = Backward::default().run(&self.model, &rows);
             return ([answers, 0.0, 0.0], gradients);
         };
-        let losses = self.losses(pointer, batch);
-        let values = losses.each_ref().map(|loss| f64::from(loss.clone().into_scalar()));
-        let [answers, words, shows] = losses;
-        let loss = answers + (words + shows) * POINTING_WEIGHT;
-        (values, Gradients::of(loss.backward(), self))
+        let tower = self.model.vision_tower().valid();
+        let features = tower.forward(batch.pictures::<Flex>(&FlexDevice));
+        let (mut values, mut gradients) = ([0.0; 3], Gradients::default());
+        for half in batch.halves() {
+            let share = half.rows.rows().len() as f64 / batch.rows.rows().len() as f64;
+            let losses = self.losses(pointer, &half, Tensor::from_inner(features.clone()));
+            for (value, loss) in values.iter_mut().zip(&losses) {
+                *value += share * f64::from(loss.clone().into_scalar());
+            }
+            let [answers, words, shows] = losses;
+            let loss = (answers + (words + shows) * POINTING_WEIGHT) * share;
+            gradients.merge(Gradients::of(loss.backward(), self), self);
+        }
+        (values, gradients)
     }
 
-    fn losses(&self, pointer: &Pointer<Training>, batch: &Batch) -> [Tensor<Training, 1>; 3] {
-        let (tower, decoder) = (self.model.vision_tower(), self.model.language_model());
-        let rows = &batch.rows;
-        let features = tower.valid().forward(batch.pictures::<Flex>(&FlexDevice));
-        let features = self.model.projector().forward(Tensor::from_inner(features));
-        let features = rows.features(features);
+    /// Of the answers, of the words and of what is shown.
+    ///
+    /// # Shapes
+    /// - `features`: `[I, N, D]`
+    /// - output: `[1]` each
+    fn losses(
+        &self,
+        pointer: &Pointer<Training>,
+        batch: &Batch,
+        features: Tensor<Training, 3>,
+    ) -> [Tensor<Training, 1>; 3] {
+        let (decoder, rows) = (self.model.language_model(), &batch.rows);
+        let features = rows.features(self.model.projector().forward(features));
         let [count_of_rows, count, width] = features.dims();
         let embeds = self.model.embed(features, rows.ids(vocabulary::PAD, &FlexDevice));
         let (mut read, mut pointed) = (None, None);
