@@ -1,7 +1,7 @@
 //! A model's name to the model: embedded, in a folder, or on the hub, with an adapter or without.
 
 use std::io::{Write, stderr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use paligemma::{DeviceSpec, Dtype, EMBEDDED, PaliGemma, Place, PositionFilter};
@@ -58,7 +58,7 @@ impl ModelName {
     pub(crate) fn locate(&self) -> Result<Place, Error> {
         let name = self.model.as_deref().unwrap_or(EMBEDDED);
         #[cfg(feature = "hub")]
-        if self.revision.is_some() && Path::new(name).is_dir() {
+        if self.revision.is_some() && std::path::Path::new(name).is_dir() {
             return Err(Error::RevisionOfFolder { path: name.into() });
         }
         let place = Place::locate(name, self.base.as_deref(), &mut |name| self.fetch(name))?;
