@@ -13,6 +13,8 @@ pub enum Isa {
     Avx2,
     /// 64-byte vectors with 8-bit dot products (VNNI).
     Avx512,
+    /// The same, with products of bfloat16 pairs for many rows.
+    Avx512Bf16,
     /// Matrix tiles (AMX) for many rows, and [`Isa::Avx512`] for few.
     Amx,
 }
@@ -21,6 +23,8 @@ pub enum Isa {
 pub const ISA_VARIABLE: &str = "PALIGEMMA_ISA";
 
 impl Isa {
+    const NAMED: [Self; 5] = [Self::Plain, Self::Avx2, Self::Avx512, Self::Avx512Bf16, Self::Amx];
+
     /// The best that this machine has, or what `PALIGEMMA_ISA` names if that is less.
     pub fn best() -> Self {
         static BEST: OnceLock<Isa> = OnceLock::new();
@@ -41,8 +45,7 @@ impl Isa {
 
     /// Everything up to what this machine has.
     pub fn all() -> Vec<Self> {
-        let all = [Self::Plain, Self::Avx2, Self::Avx512, Self::Amx];
-        all.into_iter().filter(|&isa| isa <= Self::detect()).collect()
+        Self::NAMED.into_iter().filter(|&isa| isa <= Self::detect()).collect()
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -56,10 +59,12 @@ impl Isa {
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512vl")
                 && is_x86_feature_detected!("avx512vnni");
-            match (avx2, avx2 && avx512, crate::kernels::tiles::enable()) {
-                (_, true, true) => Self::Amx,
-                (_, true, false) => Self::Avx512,
-                (true, false, _) => Self::Avx2,
+            let (avx512, bf16) = (avx2 && avx512, is_x86_feature_detected!("avx512bf16"));
+            match (avx2, avx512, bf16, crate::kernels::tiles::enable()) {
+                (_, true, _, true) => Self::Amx,
+                (_, true, true, false) => Self::Avx512Bf16,
+                (_, true, false, false) => Self::Avx512,
+                (true, false, ..) => Self::Avx2,
                 _ => Self::Plain,
             }
         })
@@ -77,6 +82,7 @@ impl fmt::Display for Isa {
             Self::Plain => "plain",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Avx512Bf16 => "avx512bf16",
             Self::Amx => "amx",
         })
     }
@@ -86,9 +92,10 @@ impl FromStr for Isa {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let all = [Self::Plain, Self::Avx2, Self::Avx512, Self::Amx];
-        let found = all.into_iter().find(|isa| isa.to_string() == name);
-        found
-            .ok_or_else(|| format!("unknown instructions `{name}`: use plain, avx2, avx512 or amx"))
+        let found = Self::NAMED.into_iter().find(|isa| isa.to_string() == name);
+        found.ok_or_else(|| {
+            let names = "plain, avx2, avx512, avx512bf16 or amx";
+            format!("unknown instructions `{name}`: use {names}")
+        })
     }
 }

@@ -139,8 +139,11 @@ impl PackedLayout {
             return out;
         }
         let tiles = isa == Isa::Amx && rows > FEW;
+        let pairs = isa == Isa::Avx512Bf16 && rows > FEW && self.format == PackedFormat::Bf16;
         if tiles {
             kernels::many(&product, x, activation);
+        } else if pairs {
+            kernels::many_pairs(&product, x);
         } else {
             product.few(isa, x);
         }
@@ -202,7 +205,7 @@ impl Product<'_> {
     }
 
     /// The same with what each piece of the work begins with.
-    fn each_panel_with<T>(
+    pub(crate) fn each_panel_with<T>(
         &self,
         begin: impl Fn() -> T + Send + Sync,
         work: impl Fn(&mut T, usize) + Send + Sync,

@@ -66,7 +66,11 @@ impl Case {
 /// Largest error of a product relative to the length of its two vectors: what rounding the
 /// activations alone may cost.
 fn tolerance(format: PackedFormat, isa: Isa, [rows, _, inputs]: [usize; 3]) -> f64 {
-    match (format, isa == Isa::Amx && rows > 8) {
+    let many = match format {
+        PackedFormat::Bf16 => isa >= Isa::Avx512Bf16,
+        PackedFormat::Int8 | PackedFormat::Int4 => isa == Isa::Amx,
+    };
+    match (format, many && rows > 8) {
         // As many roundings of an f32 sum, at random.
         (PackedFormat::Bf16, false) => 2.0_f64.powi(-23) * (inputs as f64).sqrt(),
         // Half a unit in the eighth bit, of every activation, errors at random.

@@ -40,7 +40,7 @@ macro_rules! by_isa {
             #[cfg(target_arch = "x86_64")]
             #[expect(unsafe_code, reason = "instructions of the machine")]
             // SAFETY: `Isa` names only what the machine was found to have.
-            Isa::Avx512 | Isa::Amx => unsafe { avx512::$kernel::<$rows>($($argument),*) },
+            Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => unsafe { avx512::$kernel::<$rows>($($argument),*) },
             #[cfg(target_arch = "x86_64")]
             #[expect(unsafe_code, reason = "instructions of the machine")]
             // SAFETY: `Isa` names only what the machine was found to have.

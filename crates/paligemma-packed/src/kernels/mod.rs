@@ -9,6 +9,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub(crate) mod few;
+#[cfg(target_arch = "x86_64")]
+mod pairs;
 mod plain;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod tiles;
@@ -26,6 +28,18 @@ pub(crate) fn many(product: &Product<'_>, x: &[f32], activation: Activation) {
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) fn many(_product: &Product<'_>, _x: &[f32], _activation: Activation) {
     unreachable!("no other architecture is detected to have tiles");
+}
+
+/// Many rows of bfloat16, in vectors that multiply pairs of them.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn many_pairs(product: &Product<'_>, x: &[f32]) {
+    pairs::linear(product, x);
+}
+
+/// Many rows of bfloat16, in vectors that this architecture lacks.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn many_pairs(_product: &Product<'_>, _x: &[f32]) {
+    unreachable!("no other architecture is detected to have such vectors");
 }
 
 /// A thread's tiles, set for a few rows of 8-bit activations.

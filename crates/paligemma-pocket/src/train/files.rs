@@ -12,13 +12,19 @@ use paligemma_train::{MixedOptimizer, Progress, RunDirectory, numbered};
 
 use super::language::last_stage;
 use super::model::{config, new};
-use super::pupil::Pupil;
+use super::pupil::{Pointer, Pupil};
 use super::{Result, Training, masks};
 
 /// A model in training and how far it has come.
 pub(crate) struct State {
     pub(crate) model: Model<Training>,
     pub(crate) progress: Progress,
+}
+
+/// What teaches the model within a stage.
+pub(crate) struct Tutor<'a> {
+    pub(crate) optimizer: &'a MixedOptimizer<Training, Pupil<Training>>,
+    pub(crate) pointer: Option<&'a Pointer<Training>>,
 }
 
 impl State {
@@ -41,16 +47,13 @@ impl State {
         Ok(numbered::<Training, _>(model))
     }
 
-    /// Makes this state the run's latest, with the optimiser's state in a stage that goes on.
-    pub(crate) fn save(
-        &self,
-        run: &RunDirectory,
-        optimizer: Option<&MixedOptimizer<Training, Pupil<Training>>>,
-    ) -> Result<()> {
+    /// Makes this state the run's latest, with what else a stage that goes on needs.
+    pub(crate) fn save(&self, run: &RunDirectory, tutor: Option<Tutor>) -> Result<()> {
         run.save(&self.progress, |folder| -> std::result::Result<(), Failure> {
             save_module::<Flex, _>(&self.model.valid(), folder, &config(), None)?;
-            if let Some(optimizer) = optimizer {
-                optimizer.save(folder)?;
+            if let Some(tutor) = tutor {
+                tutor.optimizer.save(folder)?;
+                tutor.pointer.map_or(Ok(()), |pointer| pointer.save(folder))?;
             }
             Ok(())
         })

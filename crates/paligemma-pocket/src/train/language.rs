@@ -10,7 +10,7 @@ use paligemma_pocket::{Score, Task};
 use paligemma_train::{MixedOptimizer, OptimizerConfig, Progress, RunDirectory, Schedule};
 
 use super::data::{Batch, Batches, Recipe, Tools, stream, tokenizer};
-use super::files::State;
+use super::files::{State, Tutor};
 use super::masks::Vae;
 use super::model::{calm, config};
 use super::pupil::{Pointer, Pupil};
@@ -242,14 +242,17 @@ impl<'a> Lesson<'a> {
     ) -> Result<Self> {
         let begins = stage.points && state.progress.step == 0;
         let model = if begins { calm(state.model) } else { state.model };
-        let pupil = Pupil {
-            model: with_tower_frozen(model),
-            pointer: stage.points.then(|| Pointer::new(config().text.hidden_size, &FlexDevice)),
-        };
+        let mut pointer =
+            stage.points.then(|| Pointer::new(config().text.hidden_size, &FlexDevice));
+        let begun = run.latest()?.filter(|_| state.progress.step > 0).map(|(folder, _)| folder);
+        if let Some(folder) = &begun {
+            pointer = pointer.map(|new| new.load(folder, &FlexDevice)).transpose()?;
+        }
+        let pupil = Pupil { model: with_tower_frozen(model), pointer };
         let mut optimizer = MixedOptimizer::new(&pupil, stage.rates);
         let Pupil { model, pointer } = pupil;
         let state = State { model, ..state };
-        if let (Some((folder, _)), true) = (run.latest()?, state.progress.step > 0) {
+        if let Some(folder) = begun {
             optimizer = optimizer.load(&folder, &FlexDevice)?;
         }
         // Every stage has scenes of its own; a resumed stage goes on with the next batch.
@@ -273,7 +276,8 @@ impl<'a> Lesson<'a> {
             self.state.progress.stage += 1;
             self.state.progress.step = 0;
         }
-        self.state.save(run, (!solved).then_some(&self.optimizer))?;
+        let tutor = Tutor { optimizer: &self.optimizer, pointer: self.pointer.as_ref() };
+        self.state.save(run, (!solved).then_some(tutor))?;
         Ok(self)
     }
 
@@ -348,7 +352,10 @@ impl Meter {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use paligemma_checkpoint::{Checkpoint, load_masks};
+    use paligemma_train::RunError;
 
     use super::*;
     use crate::train::files;
@@ -359,30 +366,55 @@ mod tests {
         std::fs::read(folder.join("model.safetensors")).unwrap()
     }
 
-    #[test]
-    fn an_interrupted_masks_stage_goes_on_to_the_same_bits() {
+    /// Makes the latest checkpoint of a run that of another.
+    fn copy(from: &RunDirectory, to: &RunDirectory) {
+        let (folder, progress) = from.latest().unwrap().unwrap();
+        let files = |new: &Path| -> std::result::Result<(), RunError> {
+            for file in std::fs::read_dir(&folder).unwrap() {
+                let file = file.unwrap();
+                std::fs::copy(file.path(), new.join(file.file_name())).unwrap();
+            }
+            Ok(())
+        };
+        to.save(&progress, files).unwrap();
+    }
+
+    /// Goes on with a stage at once and in two parts, from the same checkpoint within it.
+    fn goes_on_to_the_same_bits(number: usize) {
         let file = Checkpoint::from_static(paligemma::pocket::MASKS).unwrap();
         let (vae, _) = load_masks(&file, &FlexDevice).unwrap();
-        let [.., mut stage, _] = stages();
+        let mut stage = stages().into_iter().nth(number - 1).unwrap();
         stage.recipe.scenes = 2;
-        stage.pace = Pace::Steps(Schedule { steps: 4, warmup: 1 });
+        stage.pace = Pace::Steps(Schedule { steps: 6, warmup: 1 });
         stage.interval = Interval { steps: 2, scenes: 1 };
         let folder = tempfile::tempdir().unwrap();
         let run = |name: &str| RunDirectory::create(folder.path().join(name)).unwrap();
         let [unbroken, broken] = ["unbroken", "broken"].map(run);
 
-        let mut first = files::State::open(&unbroken, &FlexDevice).unwrap();
-        first.progress.stage = stages().len() - 1;
-        first.save(&unbroken, None).unwrap();
-        first.save(&broken, None).unwrap();
-
         let open = |run: &RunDirectory| files::State::open(run, &FlexDevice).unwrap();
+        let go_on = |run: &RunDirectory, state| {
+            Lesson::open(run, state, &stage, 0.0, &vae).unwrap().go_on(run).unwrap();
+        };
+        let mut first = open(&broken);
+        first.progress.stage = number;
+        go_on(&broken, first);
+        copy(&broken, &unbroken);
+
         teach_stage(&unbroken, open(&unbroken), &stage, 0.0, &vae).unwrap();
         for _ in 0..2 {
-            let lesson = Lesson::open(&broken, open(&broken), &stage, 0.0, &vae).unwrap();
-            lesson.go_on(&broken).unwrap();
+            go_on(&broken, open(&broken));
         }
-        assert_eq!(open(&broken).progress.step, 4);
+        assert_eq!(open(&broken).progress.step, 6);
         assert!(weights(&unbroken) == weights(&broken), "the weights differ");
+    }
+
+    #[test]
+    fn an_interrupted_masks_stage_goes_on_to_the_same_bits() {
+        goes_on_to_the_same_bits(last_stage() - 1);
+    }
+
+    #[test]
+    fn an_interrupted_last_stage_goes_on_to_the_same_bits_with_its_pointer() {
+        goes_on_to_the_same_bits(last_stage());
     }
 }

@@ -1,6 +1,9 @@
 //! What a stage trains: the model, and in some stages a pointer that is thrown away afterwards.
 
+use std::path::Path;
+
 use burn::module::{AutodiffModule, Module};
+use burn::record::{FullPrecisionSettings, NamedMpkFileRecorder, RecorderError};
 use burn::tensor::activation::{relu, softplus};
 use burn::tensor::{Tensor, TensorData};
 use burn_flex::{Flex, FlexDevice};
@@ -22,6 +25,11 @@ const POINTING_LAYER: &str = "layer1";
 const MENTIONS: usize = 2;
 /// Weight of the pointer's errors against the answers'.
 const POINTING_WEIGHT: f32 = 20.0;
+
+/// The name of its file in a run's checkpoint.
+const FILE: &str = "pointer";
+
+type Recorder = NamedMpkFileRecorder<FullPrecisionSettings>;
 
 /// Lets every token of a picture tell which words the prompt speaks of things with, and whether it
 /// shows what they mean. The prefix-LM mask makes that possible: the picture sees the prompt.
@@ -61,6 +69,16 @@ impl<B: NnBackend> Pointer<B> {
             words: Head::new(width, MENTIONS * WORDS, device),
             shows: Head::new(width, MENTIONS, device),
         }
+    }
+
+    /// Writes the heads into a run's checkpoint, with the numbers by which its optimisers know them.
+    pub(crate) fn save(&self, folder: &Path) -> Result<(), RecorderError> {
+        self.clone().save_file(folder.join(FILE), &Recorder::default())
+    }
+
+    /// The heads of a run's checkpoint.
+    pub(crate) fn load(self, folder: &Path, device: &B::Device) -> Result<Self, RecorderError> {
+        self.load_file(folder.join(FILE), &Recorder::default(), device)
     }
 
     /// Mean cross-entropies of what the picture's tokens tell of the prompt and of themselves.
