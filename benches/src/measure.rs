@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use burn_flex::Flex;
-use paligemma::Session;
+use paligemma::{Session, highest};
 use paligemma_benches::subject::{self, ROWS};
 use serde::{Deserialize, Serialize};
 
@@ -107,12 +107,8 @@ fn decode(mut session: Session<'_, Flex>, mut tokens: Vec<u32>, count: usize) ->
 fn greedy(session: &Session<'_, Flex>) -> Vec<u32> {
     let logits = session.logits();
     let [_, vocabulary] = logits.dims();
-    let best = |row: &[f32]| {
-        let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-        best.map_or(0, |(token, _)| token as u32)
-    };
     let values: Vec<f32> = logits.into_data().into_vec().unwrap_or_default();
-    values.chunks(vocabulary).map(best).collect()
+    values.chunks(vocabulary).map(highest).collect()
 }
 
 /// The most memory that this process has held, of which mapped files are a part; Linux alone says.

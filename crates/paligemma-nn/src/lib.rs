@@ -44,6 +44,7 @@ pub use backend::{AdamWStep, AttentionGradients, NnBackend};
 pub use dropout::Dropout;
 pub use mask::{PrefixMask, TokenKind};
 pub use norm::{LayerNorm, RmsNorm};
+pub use paligemma_packed::math::{log_sum_exp, maximum};
 pub use paligemma_packed::{Isa, PackedFormat, PackedLayout, Scoring, keep_freed_memory};
 pub use projection::{PackedWeight, Projection, Weight};
 pub use projections::{Projections, Walk};

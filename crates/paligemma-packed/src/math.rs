@@ -2,6 +2,8 @@
 //!
 //! They are inlined wherever they are called: vector instructions are those of the caller.
 
+use crate::layout::LANES;
+
 /// Exponents below which a term counts as nothing beside 1: `e^-40` is a ten-billionth of the last
 /// place of a sum. Left in, masked probabilities and closed gates would be subnormal numbers, or
 /// soon make some, which cost a hundred times the time of others in every product they enter.
@@ -74,6 +76,42 @@ pub fn tanh(x: f32) -> f32 {
     if x.abs() < 0.25 { near } else { far }
 }
 
+/// The highest of some values; of none, or where all are not numbers, negative infinity.
+pub fn maximum(values: &[f32]) -> f32 {
+    let (some, rest) = values.as_chunks::<LANES>();
+    let mut tops = [f32::NEG_INFINITY; LANES];
+    vectorised(
+        #[inline(always)]
+        || {
+            for some in some {
+                for (top, &value) in tops.iter_mut().zip(some) {
+                    *top = if value > *top { value } else { *top };
+                }
+            }
+        },
+    );
+    tops.iter().chain(rest).fold(f32::NEG_INFINITY, |top, value| top.max(*value))
+}
+
+/// `ln sum(e^x)`, of terms that are within 2 units in the last place of f32, summed in f64.
+pub fn log_sum_exp(values: &[f32]) -> f64 {
+    let top = maximum(values);
+    let (some, rest) = values.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
+    vectorised(
+        #[inline(always)]
+        || {
+            for some in some {
+                for (sum, &value) in sums.iter_mut().zip(some) {
+                    *sum += f64::from(exp_or_zero(value - top));
+                }
+            }
+        },
+    );
+    let rest = rest.iter().map(|value| f64::from(exp_or_zero(value - top)));
+    f64::from(top) + sums.into_iter().chain(rest).sum::<f64>().ln()
+}
+
 /// Runs `work` with the widest vector instructions of this machine, if it and all that it calls
 /// are inlined: closures too must say so.
 #[inline(always)]
@@ -95,6 +133,17 @@ mod tests {
         }
         assert!((exp(0.0) - 1.0).abs() < f32::EPSILON);
         assert!(exp(f32::NEG_INFINITY) < 1.2e-38);
+    }
+
+    #[test]
+    fn the_logarithm_of_a_sum_is_that_of_f64() {
+        for count in [1, 15, 16, 17, 1000] {
+            let values: Vec<f32> = (0..count).map(|i| ((i * i) % 97) as f32 - 60.0).collect();
+            let exact = values.iter().map(|&x| f64::from(x).exp()).sum::<f64>().ln();
+            assert!((log_sum_exp(&values) - exact).abs() < 3e-7, "{count}");
+            let top = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            assert_eq!(maximum(&values).to_bits(), top.to_bits());
+        }
     }
 
     #[test]

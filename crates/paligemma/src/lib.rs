@@ -72,7 +72,7 @@ pub use paligemma_processor::{Bitmap, Polygon, Rle, SoftMask, image};
 pub use pipeline::PaliGemma;
 pub use place::{Architecture, EMBEDDED, Place};
 pub use retriever::Retriever;
-pub use sampling::Sampling;
+pub use sampling::{Sampling, highest};
 pub use score::Candidate;
 pub use segment::{Segment, Segmented};
 pub use session::{Prompt, Session};

@@ -1,5 +1,6 @@
 //! The choice of the next token from its logits.
 
+use paligemma_nn::{log_sum_exp, maximum};
 use rand::distr::Distribution;
 use rand::distr::weighted::WeightedIndex;
 use rand_chacha::ChaCha8Rng;
@@ -52,10 +53,10 @@ impl Sampling {
     }
 }
 
-/// The first of the highest logits.
-fn highest(logits: &[f32]) -> u32 {
-    let best = logits.iter().enumerate().rev().max_by(|a, b| a.1.total_cmp(b.1));
-    best.map_or(0, |(token, _)| token as u32)
+/// The first token of those with the highest logit; logits must be finite.
+pub fn highest(logits: &[f32]) -> u32 {
+    let top = maximum(logits);
+    logits.iter().position(|logit| *logit == top).unwrap_or(0) as u32
 }
 
 /// Tokens to draw from, most probable first, with their unnormalised probabilities.
@@ -98,9 +99,8 @@ pub(crate) fn log_probability(logits: &[f32], token: u32) -> f32 {
 
 /// The log-probabilities of tokens with these logits.
 pub(crate) fn log_probabilities(logits: &[f32]) -> impl Fn(u32) -> f32 {
-    let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|logit| f64::from((logit - top).exp())).sum();
-    move |token| logits[token as usize] - top - sum.ln() as f32
+    let sum = log_sum_exp(logits);
+    move |token| (f64::from(logits[token as usize]) - sum) as f32
 }
 
 #[cfg(test)]
