@@ -34,6 +34,8 @@ pub(crate) struct Recipe {
     pub(crate) scenes: usize,
     /// Things of a scene: the first range for most scenes, then others with their share.
     pub(crate) things: Vec<(RangeInclusive<usize>, f32)>,
+    /// Whether every second scene has a plate in any case, and not by chance alone.
+    pub(crate) plated: bool,
     /// Pages beside the scenes, about which nothing is asked.
     pub(crate) pages: usize,
     /// Questions about each scene.
@@ -71,7 +73,12 @@ impl Batch {
                     share < total
                 });
                 let range = range.map_or(1..=1, |(range, _)| range.clone());
-                Scene::generate(first + i as u64, range)
+                let seed = first + i as u64;
+                if recipe.plated && i % 2 == 0 {
+                    plated(seed, &range)
+                } else {
+                    Scene::generate(seed, range)
+                }
             })
             .collect();
         let mut rows = Vec::new();
@@ -184,6 +191,18 @@ impl Batch {
     }
 }
 
+/// Seeds of the batches of all stages lie below this.
+const BATCHES: u64 = 1 << 33;
+
+/// The first scene with a plate, of those that far apart from a seed on.
+fn plated(seed: u64, things: &RangeInclusive<usize>) -> Scene {
+    let seeds = (seed..).step_by(BATCHES as usize);
+    let mut scenes = seeds.map(|seed| Scene::generate(seed, things.clone()));
+    scenes
+        .find(|scene| !scene.plates.is_empty())
+        .unwrap_or_else(|| unreachable!("seeds do not end"))
+}
+
 /// Pixels of scenes, one after the other.
 pub(crate) fn pixels(scenes: &[Scene]) -> Vec<f32> {
     scenes.iter().flat_map(|scene| preprocess(&scene.render(), SIDE as usize)).collect()
@@ -218,8 +237,14 @@ mod tests {
         let (vae, _) = load_masks(&masks, &burn_flex::FlexDevice).unwrap();
         let tools = Tools { tokenizer: tokenizer().unwrap(), vae };
         let tasks = &Task::PLAIN;
-        let recipe =
-            Recipe { scenes: 4, things: vec![(1..=4, 1.0)], pages: 0, questions: 3, tasks };
+        let recipe = Recipe {
+            scenes: 4,
+            things: vec![(1..=4, 1.0)],
+            plated: true,
+            pages: 0,
+            questions: 3,
+            tasks,
+        };
         let batch = Batch::new(&recipe, &tools, 7).unwrap();
         let halves = batch.halves();
         let length = |row: &Row| row.prefix.len() + row.suffix.len();

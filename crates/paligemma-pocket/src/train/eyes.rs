@@ -118,8 +118,14 @@ pub(crate) fn teach(run: &RunDirectory, state: State, tools: Tools) -> Result<St
         index: Projection::with_bias(width, 2 * LONGEST_PLATE, &device),
     };
     let mut optimizer = MixedOptimizer::new(&eyes, RATES);
-    let recipe =
-        Recipe { scenes: 32, things: vec![(1..=4, 1.0)], pages: 16, questions: 0, tasks: &[] };
+    let recipe = Recipe {
+        scenes: 32,
+        things: vec![(1..=4, 1.0)],
+        plated: false,
+        pages: 16,
+        questions: 0,
+        tasks: &[],
+    };
     let batches = stream(recipe, tools, 0);
     let started = Instant::now();
     for step in 0..SCHEDULE.steps {

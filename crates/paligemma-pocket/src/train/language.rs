@@ -85,6 +85,7 @@ fn one_thing() -> Stage {
         recipe: Recipe {
             scenes: 32,
             things: vec![(1..=1, 1.0)],
+            plated: false,
             pages: 0,
             questions: 2,
             tasks: &[Task::Caption, Task::Detect],
@@ -105,6 +106,7 @@ fn two_things() -> Stage {
         recipe: Recipe {
             scenes: 24,
             things: vec![(1..=1, 0.4), (2..=2, 0.6)],
+            plated: false,
             pages: 0,
             questions: 2,
             tasks: &Task::PLAIN,
@@ -125,6 +127,7 @@ fn all_tasks() -> Stage {
         recipe: Recipe {
             scenes: 24,
             things: vec![(1..=1, 0.25), (2..=2, 0.45), (3..=4, 0.3)],
+            plated: false,
             pages: 0,
             questions: 2,
             tasks: &Task::PLAIN,
@@ -145,6 +148,7 @@ fn masks() -> Stage {
         recipe: Recipe {
             scenes: 16,
             things: vec![(1..=1, 0.25), (2..=2, 0.45), (3..=4, 0.3)],
+            plated: false,
             pages: 0,
             questions: 2,
             tasks: &Task::ALL,
@@ -165,6 +169,7 @@ fn together() -> Stage {
         recipe: Recipe {
             scenes: 10,
             things: vec![(1..=1, 0.1), (2..=2, 0.2), (3..=3, 0.3), (4..=4, 0.4)],
+            plated: true,
             pages: 0,
             questions: 3,
             tasks: &Task::ALL,
