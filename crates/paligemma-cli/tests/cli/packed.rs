@@ -80,10 +80,10 @@ fn instructions_are_held_down_by_name() {
         command.output().unwrap()
     };
     let best = prints(&["caption", &desk.scene(), "--dtype", "int8"]);
-    for isa in ["plain", "avx2", "avx512", "amx"] {
+    for isa in ["plain", "avx2", "avx512", "avx512bf16", "amx"] {
         assert_eq!(String::from_utf8(caption(isa).stdout).unwrap(), best, "{isa}");
     }
-    let parts = ["PALIGEMMA_ISA", "avx-512", "use plain, avx2, avx512 or amx"];
+    let parts = ["PALIGEMMA_ISA", "avx-512", "use plain, avx2, avx512, avx512bf16 or amx"];
     assert_one_error(&caption("avx-512"), &parts);
 }
 
