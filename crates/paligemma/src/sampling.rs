@@ -56,7 +56,7 @@ impl Sampling {
 /// The first token of those with the highest logit; logits must be finite.
 pub fn highest(logits: &[f32]) -> u32 {
     let top = maximum(logits);
-    logits.iter().position(|logit| *logit == top).unwrap_or(0) as u32
+    logits.iter().position(|logit| *logit >= top).unwrap_or(0) as u32
 }
 
 /// Tokens to draw from, most probable first, with their unnormalised probabilities.

@@ -75,6 +75,14 @@ pub(crate) fn linear(product: &Product<'_>, x: &[f32]) {
     });
 }
 
+/// The same bits, as pairs of bfloat16.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn of_pairs(vector: __m512i) -> __m512bh {
+    // SAFETY: any 64 bytes are such a vector.
+    unsafe { transmute::<__m512i, __m512bh>(vector) }
+}
+
 /// Adds what two panels make of eight rows to their sums.
 #[target_feature(enable = "avx512f,avx512bf16")]
 fn multiply(x: [&[u32]; FEW], panels: [&[u8]; 2], sums: &mut [Sums; FEW]) {
@@ -82,16 +90,14 @@ fn multiply(x: [&[u32]; FEW], panels: [&[u8]; 2], sums: &mut [Sums; FEW]) {
     assert!(x.iter().all(|x| x.len() == depth) && panels.iter().all(|p| p.len() == 64 * depth));
     let mut totals = [[_mm512_setzero_ps(); 2]; FEW];
     for pair in 0..depth {
-        // SAFETY: a panel has a line and a row a word for each pair; loads need no alignment; a
-        // vector of pairs is any 64 bytes.
+        // SAFETY: a panel has a line and a row a word for each pair; loads need no alignment.
         unsafe {
-            let line =
-                |panel: &[u8]| panel.as_ptr().add(64 * pair).cast::<__m512i>().read_unaligned();
-            let lines: [__m512bh; 2] = [transmute(line(panels[0])), transmute(line(panels[1]))];
+            let line = |panel: &[u8]| _mm512_loadu_si512(panel.as_ptr().add(64 * pair).cast());
+            let lines = [of_pairs(line(panels[0])), of_pairs(line(panels[1]))];
             for (total, x) in totals.iter_mut().zip(x) {
-                let x = _mm512_set1_epi32(x.as_ptr().add(pair).cast::<i32>().read());
-                total[0] = _mm512_dpbf16_ps(total[0], transmute(x), lines[0]);
-                total[1] = _mm512_dpbf16_ps(total[1], transmute(x), lines[1]);
+                let x = of_pairs(_mm512_set1_epi32(x.as_ptr().add(pair).cast::<i32>().read()));
+                total[0] = _mm512_dpbf16_ps(total[0], x, lines[0]);
+                total[1] = _mm512_dpbf16_ps(total[1], x, lines[1]);
             }
         }
     }
