@@ -61,9 +61,9 @@ impl Isa {
                 && is_x86_feature_detected!("avx512vnni");
             let (avx512, bf16) = (avx2 && avx512, is_x86_feature_detected!("avx512bf16"));
             match (avx2, avx512, bf16, crate::kernels::tiles::enable()) {
-                (_, true, _, true) => Self::Amx,
+                (_, true, true, true) => Self::Amx,
                 (_, true, true, false) => Self::Avx512Bf16,
-                (_, true, false, false) => Self::Avx512,
+                (_, true, false, _) => Self::Avx512,
                 (true, false, ..) => Self::Avx2,
                 _ => Self::Plain,
             }
