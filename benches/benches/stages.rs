@@ -7,18 +7,22 @@ use std::env;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
+use burn_flex::{Flex, FlexDevice};
 use divan::{Bencher, black_box, counter::ItemsCount};
+use paligemma::{DeviceSpec, Dtype};
 use paligemma_benches::subject::{self, ROWS, Subject};
 use paligemma_processor::preprocess;
 
-static SUBJECT: LazyLock<Subject> = LazyLock::new(open);
+static SUBJECT: LazyLock<Subject<Flex>> = LazyLock::new(open);
 
 /// Opens what the environment names.
 #[allow(clippy::expect_used, reason = "a bench has nobody to hand an error to")]
-fn open() -> Subject {
+fn open() -> Subject<Flex> {
     let folder = env::var_os("PALIGEMMA_BENCH_MODEL").map(PathBuf::from);
     let dtype = env::var("PALIGEMMA_BENCH_DTYPE").unwrap_or_else(|_| "f32".to_owned());
-    subject::open(folder.as_deref(), &dtype).expect("the model must open")
+    let dtype: Dtype = dtype.parse().expect("a format of weights");
+    let storage = dtype.on(DeviceSpec::Flex).expect("a format that the CPU has");
+    subject::open(folder.as_deref(), storage, FlexDevice).expect("the model must open")
 }
 
 fn main() {
@@ -34,7 +38,7 @@ fn preprocess_photo(bencher: Bencher<'_, '_>) {
 }
 
 #[divan::bench(sample_count = 5, sample_size = 1)]
-fn load() -> Subject {
+fn load() -> Subject<Flex> {
     open()
 }
 

@@ -60,17 +60,7 @@ enum Command {
         frozen: bool,
     },
     /// Measure this project in this process and print one line of JSON
-    Measure {
-        /// The checkpoint; the embedded model without it
-        #[arg(long, value_name = "DIR")]
-        model: Option<PathBuf>,
-        /// The format of the weights
-        #[arg(long, default_value = "f32")]
-        dtype: String,
-        /// Tokens that decoding is timed over
-        #[arg(long, default_value_t = 16)]
-        tokens: usize,
-    },
+    Measure(measure::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -82,7 +72,7 @@ fn main() -> ExitCode {
         Command::BenchPeers(arguments) => peers::run(&arguments),
         Command::BenchTraining(arguments) => training::run(&arguments),
         Command::TrainSteps { steps, frozen } => steps::run(steps, frozen),
-        Command::Measure { model, dtype, tokens } => measure::run(model.as_deref(), &dtype, tokens),
+        Command::Measure(arguments) => measure::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,11 +1,11 @@
 //! `measure`: this project's timings of every stage, as one line of JSON (docs/benchmarks.md).
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use burn_flex::Flex;
-use paligemma::{Session, highest};
+use paligemma::{DeviceSpec, DeviceWork, Dtype, Session, Storage, highest};
 use paligemma_benches::subject::{self, ROWS};
+use paligemma_nn::NnBackend;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -20,6 +20,8 @@ const WARM_UP: usize = 2;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Measured {
     pub(crate) engine: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) device: Option<String>,
     pub(crate) version: String,
     pub(crate) dtype: String,
     pub(crate) threads: usize,
@@ -35,48 +37,81 @@ pub(crate) struct Measured {
     pub(crate) last_logits: Vec<f32>,
 }
 
-/// Measures the checkpoint in `folder`, or the embedded model, and prints the line.
+/// What is measured, and where.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The checkpoint; the embedded model without it
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// The format of the weights
+    #[arg(long, default_value = "f32")]
+    dtype: Dtype,
+    /// Where the model runs: flex, ndarray, wgpu, cuda or cuda:N
+    #[arg(long, default_value = "flex")]
+    device: DeviceSpec,
+    /// Tokens that decoding is timed over
+    #[arg(long, default_value_t = 16)]
+    tokens: usize,
+}
+
+/// Measures a checkpoint, or the embedded model, and prints the line.
 ///
 /// # Errors
-/// If the model cannot be opened.
-pub(crate) fn run(folder: Option<&Path>, dtype: &str, tokens: usize) -> Result {
-    let measured = measure(folder, dtype, tokens)?;
+/// If the model cannot be opened, or the device is not there or has no such format.
+pub(crate) fn run(arguments: &Arguments) -> Result {
+    let Arguments { device, dtype, .. } = arguments;
+    let none = || format!("{device} cannot hold a model as {dtype}: name another --dtype");
+    let storage = dtype.on(device.resolve()?).ok_or_else(none)?;
+    let measured = device.run(Work { arguments, storage })??;
     println!("{}", serde_json::to_string(&measured)?);
     Ok(())
 }
 
-fn measure(folder: Option<&Path>, dtype: &str, tokens: usize) -> Result<Measured> {
-    let begun = now()?;
-    let started = std::env::var(STARTED).ok().and_then(|text| text.parse().ok()).unwrap_or(begun);
-    let (subject, load) = timed(|| subject::open(folder, dtype));
-    let subject = subject?;
-    let room = WARM_UP + tokens;
-    // The way to the first token warms every stage up.
-    let token = greedy(&subject.prefill(&subject.encode(), room))[0];
-    let first_token_s = now()? - started;
+struct Work<'a> {
+    arguments: &'a Arguments,
+    storage: Storage,
+}
 
-    let (features, vision) = timed(|| subject.encode());
-    let (session, prefill) = timed(|| subject.prefill(&features, room));
-    let last: Vec<f32> = session.logits().into_data().iter::<f32>().collect();
-    let rows = (0..ROWS as u32).map(|row| (token + row) % 1024).collect();
-    let batch = decode(session.fork(ROWS), rows, tokens);
-    let alone = decode(session, vec![token], tokens);
-    Ok(Measured {
-        engine: "paligemma".to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        dtype: dtype.to_owned(),
-        threads: rayon::current_num_threads(),
-        load_s: load.as_secs_f64(),
-        first_token_s,
-        vision_s: vision.as_secs_f64(),
-        prefill_s: prefill.as_secs_f64(),
-        decode_tokens_per_s: alone,
-        batch8_tokens_per_s: batch,
-        peak_rss_bytes: peak_memory(),
-        first_token: token,
-        logits_norm: last.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt(),
-        last_logits: last[..8].to_vec(),
-    })
+impl DeviceWork for Work<'_> {
+    type Output = Result<Measured>;
+
+    fn run<B: NnBackend>(self, device: B::Device) -> Self::Output {
+        let Self { arguments: &Arguments { ref model, dtype, device: spec, tokens }, storage } =
+            self;
+        let begun = now()?;
+        let started =
+            std::env::var(STARTED).ok().and_then(|text| text.parse().ok()).unwrap_or(begun);
+        let (subject, load) = timed(|| subject::open::<B>(model.as_deref(), storage, device));
+        let subject = subject?;
+        let room = WARM_UP + tokens;
+        // The way to the first token warms every stage up.
+        let token = greedy(&subject.prefill(&subject.encode(), room))[0];
+        let first_token_s = now()? - started;
+
+        let (features, vision) = timed(|| subject.encode());
+        let (session, prefill) = timed(|| subject.prefill(&features, room));
+        let last: Vec<f32> = session.logits().into_data().iter::<f32>().collect();
+        let rows = (0..ROWS as u32).map(|row| (token + row) % 1024).collect();
+        let batch = decode(session.fork(ROWS), rows, tokens);
+        let alone = decode(session, vec![token], tokens);
+        Ok(Measured {
+            engine: "paligemma".to_owned(),
+            device: Some(spec.to_string()),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            dtype: dtype.to_string(),
+            threads: rayon::current_num_threads(),
+            load_s: load.as_secs_f64(),
+            first_token_s,
+            vision_s: vision.as_secs_f64(),
+            prefill_s: prefill.as_secs_f64(),
+            decode_tokens_per_s: alone,
+            batch8_tokens_per_s: batch,
+            peak_rss_bytes: peak_memory(),
+            first_token: token,
+            logits_norm: last.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt(),
+            last_logits: last[..8].to_vec(),
+        })
+    }
 }
 
 /// Seconds since 1970.
@@ -91,7 +126,7 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
 }
 
 /// Tokens per second of all rows together, each going on with what is likeliest.
-fn decode(mut session: Session<'_, Flex>, mut tokens: Vec<u32>, count: usize) -> f64 {
+fn decode<B: NnBackend>(mut session: Session<'_, B>, mut tokens: Vec<u32>, count: usize) -> f64 {
     let mut start = Instant::now();
     for step in 0..WARM_UP + count {
         if step == WARM_UP {
@@ -104,7 +139,7 @@ fn decode(mut session: Session<'_, Flex>, mut tokens: Vec<u32>, count: usize) ->
 }
 
 /// The likeliest next token of each row.
-fn greedy(session: &Session<'_, Flex>) -> Vec<u32> {
+fn greedy<B: NnBackend>(session: &Session<'_, B>) -> Vec<u32> {
     let logits = session.logits();
     let [_, vocabulary] = logits.dims();
     let values: Vec<f32> = logits.into_data().into_vec().unwrap_or_default();

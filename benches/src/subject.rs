@@ -3,11 +3,11 @@
 use std::error::Error;
 use std::path::Path;
 
-use burn::tensor::{FloatDType, Tensor, TensorData};
-use burn_flex::{Flex, FlexDevice};
+use burn::tensor::{Tensor, TensorData};
 use paligemma::image::{Rgb, RgbImage};
-use paligemma::{Model, Prompt, Session};
-use paligemma_checkpoint::{Checkpoint, PaliGemmaConfig, load_module, load_packed};
+use paligemma::{Model, Prompt, Session, Storage};
+use paligemma_checkpoint::{Checkpoint, PaliGemmaConfig};
+use paligemma_nn::NnBackend;
 use paligemma_processor::preprocess;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -21,17 +21,21 @@ pub const ROWS: usize = 8;
 
 /// A model and what it is given.
 #[derive(Debug)]
-pub struct Subject {
-    model: Model<Flex>,
-    pixels: Tensor<Flex, 4>,
+pub struct Subject<B: NnBackend> {
+    model: Model<B>,
+    pixels: Tensor<B, 4>,
+    device: B::Device,
 }
 
-/// Opens the checkpoint in `folder`, or the embedded model, with weights as `f32`, or packed as
-/// `bf16`, `int8` or `int4`.
+/// Opens the checkpoint in `folder`, or the embedded model, held as `storage` says.
 ///
 /// # Errors
-/// If there is no such format, or the checkpoint cannot be opened.
-pub fn open(folder: Option<&Path>, format: &str) -> Result<Subject, Box<dyn Error>> {
+/// If the checkpoint cannot be opened, or the device does not compute in its type.
+pub fn open<B: NnBackend>(
+    folder: Option<&Path>,
+    storage: Storage,
+    device: B::Device,
+) -> Result<Subject<B>, Box<dyn Error>> {
     let (config, checkpoint) = match folder {
         Some(folder) => (PaliGemmaConfig::open(folder)?, Checkpoint::open(folder)?),
         None => (
@@ -39,26 +43,30 @@ pub fn open(folder: Option<&Path>, format: &str) -> Result<Subject, Box<dyn Erro
             Checkpoint::from_static(paligemma::pocket::WEIGHTS)?,
         ),
     };
-    let empty = Model::new(&config.vision, &config.text, &FlexDevice);
-    let (model, _) = match format {
-        "f32" => load_module(empty, &checkpoint, "", Some(FloatDType::F32))?,
-        _ => load_packed(empty, &checkpoint, "", format.parse()?, |_| ())?,
-    };
+    let (model, _) = Model::load(&config, &checkpoint, storage, &device, |_| ())?;
     let size = config.vision.image_size;
     let data = TensorData::new(pixels(size), [1, 3, size, size]);
-    Ok(Subject { model, pixels: Tensor::from_data(data, &FlexDevice) })
+    let pixels = Tensor::from_data(data, (&device, storage.activations()));
+    Ok(Subject { model, pixels, device })
 }
 
-impl Subject {
+impl<B: NnBackend> Subject<B> {
     /// Features of the picture.
-    pub fn encode(&self) -> Tensor<Flex, 3> {
-        self.model.encode(self.pixels.clone())
+    pub fn encode(&self) -> Tensor<B, 3> {
+        self.done(self.model.encode(self.pixels.clone()))
     }
 
     /// The prompt read, with room for `room` more tokens.
-    pub fn prefill(&self, features: &Tensor<Flex, 3>, room: usize) -> Session<'_, Flex> {
+    pub fn prefill(&self, features: &Tensor<B, 3>, room: usize) -> Session<'_, B> {
         let prompt = Prompt { features: features.clone(), text: TEXT.to_vec() };
-        Session::prefill(&self.model, &[prompt], room)
+        self.done(Session::prefill(&self.model, &[prompt], room))
+    }
+
+    /// What was computed, once the device has: a GPU works behind the program.
+    fn done<T>(&self, value: T) -> T {
+        // A device that fails says so again where the numbers are read.
+        B::sync(&self.device).ok();
+        value
     }
 }
 

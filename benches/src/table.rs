@@ -132,6 +132,7 @@ mod tests {
 
     fn measured(prefill_s: f64) -> Measured {
         Measured {
+            device: None,
             engine: String::new(),
             version: "1.2".to_owned(),
             dtype: String::new(),

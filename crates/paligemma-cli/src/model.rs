@@ -101,6 +101,10 @@ pub(crate) fn open(
     device: DeviceSpec,
     dtype: Dtype,
 ) -> Result<PaliGemma, paligemma::Error> {
+    if device.compiles_first() {
+        let kept = "they are kept for the next time";
+        writeln!(stderr(), "note: kernels for this GPU are compiled now, for minutes; {kept}").ok();
+    }
     let bar = Bar::new("weights");
     let show = |Progress { done, total, .. }: Progress<'_>| bar.show(done, total);
     let model = PaliGemma::open_place(place, device, dtype, show)?;

@@ -5,8 +5,8 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 use burn::tensor::module::{conv_transpose2d, conv2d};
 use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
-use paligemma_nn::NnBackend;
 use paligemma_nn::parameter::{constant, normal};
+use paligemma_nn::{NnBackend, exact_product};
 
 /// Kernel and stride of the convolutions that halve or double the height and width.
 pub(crate) const SCALING: Shape = Shape { kernel: 4, stride: 2 };
@@ -72,7 +72,8 @@ impl<B: NnBackend> Convolution<B> {
     /// - output: `[B, out, H / stride, W / stride]`
     pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
         let options = ConvOptions::new([self.stride; 2], [self.padding; 2], [1; 2], 1);
-        conv2d(x, self.weight.val(), Some(self.bias.val()), options)
+        let convolve = |x, weight| conv2d(x, weight, None, options.clone());
+        exact_product(x, self.weight.val(), convolve) + per_channel(&self.bias)
     }
 }
 
@@ -96,7 +97,8 @@ impl<B: NnBackend> Transposed<B> {
         let Shape { stride, .. } = SCALING;
         let padding = [SCALING.padding(); 2];
         let options = ConvTransposeOptions::new([stride; 2], padding, [0; 2], [1; 2], 1);
-        conv_transpose2d(x, self.weight.val(), Some(self.bias.val()), options)
+        let convolve = |x, weight| conv_transpose2d(x, weight, None, options.clone());
+        exact_product(x, self.weight.val(), convolve) + per_channel(&self.bias)
     }
 }
 
@@ -119,6 +121,11 @@ impl<B: NnBackend> Residual<B> {
         let hidden = relu(self.second.forward(hidden));
         x + self.third.forward(hidden)
     }
+}
+
+/// A bias as what is added to a picture, `[1, out, 1, 1]`.
+fn per_channel<B: NnBackend>(bias: &Param<Tensor<B, 1>>) -> Tensor<B, 4> {
+    bias.val().reshape([1, -1, 1, 1])
 }
 
 /// The spread of new weights at which a rectified layer keeps the size of its inputs

@@ -4,7 +4,7 @@ use burn::module::{Module, Param, ParamId};
 use burn::tensor::{DType, Distribution, Tensor};
 
 use crate::composed::cast;
-use crate::{Dropout, NnBackend};
+use crate::{Dropout, NnBackend, linear};
 
 /// `alpha / r B A`, which is added to a projection's matrix `[out, in]` without touching it.
 ///
@@ -68,7 +68,7 @@ impl<B: NnBackend> Adapter<B> {
             Some((dropout, place)) => dropout.forward(place, x),
             None => x,
         };
-        let output = x.matmul(a.transpose()).mul_scalar(self.scale).matmul(b.transpose());
+        let output = linear(linear(x, a, None).mul_scalar(self.scale), b, None);
         cast(output, dtype)
     }
 
@@ -78,6 +78,6 @@ impl<B: NnBackend> Adapter<B> {
     /// - output: `[out, in]`
     pub fn delta(&self) -> Tensor<B, 2> {
         let [a, b] = self.factors();
-        b.mul_scalar(self.scale).matmul(a)
+        linear(b.mul_scalar(self.scale), a.transpose(), None)
     }
 }

@@ -55,6 +55,10 @@ impl AdamWStep {
 /// [`burn_autodiff::Autodiff`] calls, so a fused gradient is written once for every backend.
 /// All of them compute in f32 inside, whatever the dtype of their operands, and return that dtype.
 pub trait NnBackend: Backend {
+    /// Whether products of f32 matrices read fewer bits of their operands than these have, as the
+    /// tensor cores of NVIDIA GPUs do: 11 of 24 (TensorFloat-32). See [`crate::exact_product`].
+    const COARSE_PRODUCTS: bool = false;
+
     /// `x / rms(x) * (1 + weight)`, the norm of Gemma.
     ///
     /// # Shapes
@@ -267,4 +271,8 @@ impl NnBackend for burn_ndarray::NdArray {}
 impl NnBackend for burn_wgpu::Wgpu {}
 
 #[cfg(feature = "cuda")]
-impl NnBackend for burn_cuda::Cuda {}
+impl NnBackend for burn_cuda::Cuda {
+    // cubek-matmul 0.2.0 stages f32 as tf32 for tensor cores (`adjust_dtypes`), and which kernels
+    // run is found by timing them.
+    const COARSE_PRODUCTS: bool = true;
+}

@@ -180,11 +180,7 @@ impl<B: NnBackend> Projection<B> {
     fn multiply(&self, rows: Tensor<B, 2>, activation: Activation) -> Tensor<B, 2> {
         let bias = self.bias.as_ref().map(Param::val);
         match &self.weight {
-            Weight::Dense(weight) => {
-                let weight = primitive(weight.val());
-                let output = tensor(B::dense_linear(primitive(rows), weight, bias.map(primitive)));
-                activated(output, activation)
-            }
+            Weight::Dense(weight) => activated(linear(rows, weight.val(), bias), activation),
             Weight::Packed(PackedWeight { bytes, layout }) => tensor(B::packed_linear(
                 primitive(rows),
                 bytes.val().into_primitive(),
@@ -211,6 +207,21 @@ impl<B: NnBackend> Projection<B> {
             }
         }
     }
+}
+
+/// `x W^T + bias`.
+///
+/// # Shapes
+/// - `x`: `[N, in]`
+/// - `weight`: `[out, in]`
+/// - `bias`: `[out]`
+/// - output: `[N, out]`
+pub fn linear<B: NnBackend>(
+    x: Tensor<B, 2>,
+    weight: Tensor<B, 2>,
+    bias: Option<Tensor<B, 1>>,
+) -> Tensor<B, 2> {
+    tensor(B::dense_linear(primitive(x), primitive(weight), bias.map(primitive)))
 }
 
 fn activated<B: NnBackend>(output: Tensor<B, 2>, activation: Activation) -> Tensor<B, 2> {

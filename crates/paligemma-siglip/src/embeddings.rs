@@ -2,8 +2,8 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use paligemma_nn::NnBackend;
 use paligemma_nn::parameter::{constant, normal};
+use paligemma_nn::{NnBackend, linear};
 
 use crate::SiglipConfig;
 
@@ -53,8 +53,11 @@ impl<B: NnBackend> PatchEmbedding<B> {
             .reshape([batch, channels, rows, patch, columns, patch])
             .permute([0, 2, 4, 1, 3, 5])
             .reshape([batch * rows * columns, inputs]);
-        let projected = patches.matmul(weight.reshape([width, inputs]).transpose());
-        (projected + self.bias.val().unsqueeze()).reshape([batch, rows * columns, width])
+        linear(patches, weight.reshape([width, inputs]), Some(self.bias.val())).reshape([
+            batch,
+            rows * columns,
+            width,
+        ])
     }
 }
 

@@ -78,6 +78,10 @@ impl DeviceSpec {
     /// If the device is not in this build or not on this machine.
     pub fn run<W: DeviceWork>(self, work: W) -> Result<W::Output, DeviceError> {
         let device = self.resolve()?;
+        #[cfg(any(feature = "wgpu", feature = "cuda"))]
+        if matches!(device, Self::Wgpu | Self::Cuda(_)) {
+            crate::kernels::keep();
+        }
         match device {
             #[cfg(feature = "flex")]
             Self::Flex => Ok(work.run::<burn_flex::Flex>(burn_flex::FlexDevice)),
@@ -101,6 +105,16 @@ impl DeviceSpec {
         match self {
             Self::Auto => Ok(Self::best()),
             device => device.probe().map(|_| device),
+        }
+    }
+
+    /// Whether the first work on this device compiles its kernels, which takes minutes: it is CUDA,
+    /// and no process of this user has run on it yet.
+    pub fn compiles_first(self) -> bool {
+        match self.resolve() {
+            #[cfg(feature = "cuda")]
+            Ok(Self::Cuda(_)) => crate::kernels::cuda_is_new(),
+            _ => false,
         }
     }
 
@@ -129,7 +143,7 @@ impl DeviceSpec {
             #[cfg(feature = "wgpu")]
             Self::Wgpu => wgpu_adapter(),
             #[cfg(feature = "cuda")]
-            Self::Cuda(index) => cuda_device(index),
+            Self::Cuda(index) => crate::cuda::probe(index),
             _ => Err(self.not_in_build()),
         }
     }
@@ -177,29 +191,6 @@ fn wgpu_adapter() -> Result<String, DeviceError> {
                 .into(),
         }),
     }
-}
-
-#[cfg(feature = "cuda")]
-fn cuda_device(index: usize) -> Result<String, DeviceError> {
-    let missing =
-        |reason: String| DeviceError::NotOnMachine { device: DeviceSpec::Cuda(index), reason };
-    #[expect(unsafe_code, reason = "loading a shared library to see whether it is there")]
-    // SAFETY: both functions only try to open the vendor's libraries, which the runtime opens next.
-    let (driver, compiler) = unsafe {
-        (cudarc::driver::sys::is_culib_present(), cudarc::nvrtc::sys::is_culib_present())
-    };
-    if !driver {
-        return Err(missing("the NVIDIA driver (libcuda) was not found".into()));
-    }
-    if !compiler {
-        return Err(missing("the CUDA run-time compiler (libnvrtc) was not found".into()));
-    }
-    let count = cudarc::driver::CudaContext::device_count()
-        .map_err(|error| missing(format!("the NVIDIA driver answers {error:?}")))?;
-    if index >= count as usize {
-        return Err(missing(format!("it has {count} CUDA devices, numbered from 0")));
-    }
-    Ok(format!("NVIDIA GPU {index} of {count}"))
 }
 
 impl FromStr for DeviceSpec {

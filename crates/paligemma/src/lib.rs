@@ -24,6 +24,8 @@ mod colpali;
 mod constraint;
 #[cfg(test)]
 mod counting;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod detection;
 mod device;
 mod embed;
@@ -32,6 +34,8 @@ mod error;
 mod fit;
 mod generation;
 mod items;
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+mod kernels;
 mod masks;
 mod matching;
 mod memory;

@@ -7,8 +7,9 @@ use burn::tensor::{Bool, DType, Tensor, activation::softmax};
 use burn_backend::Backend;
 use paligemma_packed::math::MASKED_SCORE;
 
+use super::product::matmul;
 use super::{cast, primitive, tensor, upcast};
-use crate::{AttentionGradients, Scoring, softcap};
+use crate::{AttentionGradients, NnBackend, Scoring, softcap};
 
 /// `[B, L, H, C]` to `[B, K, G * L, C]`, where `H = K * G`.
 fn fold<B: Backend>(x: Tensor<B, 4>, groups: usize) -> Tensor<B, 4> {
@@ -34,8 +35,8 @@ fn unfold<B: Backend>(x: Tensor<B, 4>, groups: usize) -> Tensor<B, 4> {
 }
 
 /// Scores in f32, `[B, K, G * L, S]`, of folded queries against keys.
-fn scores<B: Backend>(query: Tensor<B, 4>, key: Tensor<B, 4>, scoring: Scoring) -> Tensor<B, 4> {
-    let scores = cast(query.matmul(key.transpose()), DType::F32).mul_scalar(scoring.scale);
+fn scores<B: NnBackend>(query: Tensor<B, 4>, key: Tensor<B, 4>, scoring: Scoring) -> Tensor<B, 4> {
+    let scores = cast(matmul(query, key.transpose()), DType::F32).mul_scalar(scoring.scale);
     match scoring.softcap {
         None => scores,
         Some(cap) => softcap(scores, f64::from(cap)),
@@ -64,7 +65,7 @@ fn mask_scores<B: Backend>(scores: Tensor<B, 4>, masked: Tensor<B, 3, Bool>) -> 
 }
 
 /// See [`crate::NnBackend::grouped_attention`].
-pub(crate) fn attention<B: Backend>(
+pub(crate) fn attention<B: NnBackend>(
     query: FloatTensor<B>,
     key: FloatTensor<B>,
     value: FloatTensor<B>,
@@ -77,11 +78,11 @@ pub(crate) fn attention<B: Backend>(
     let groups = query.dims()[2] / key.dims()[1];
     let probabilities = probabilities(scores(fold(query, groups), key, scoring), masked);
     let probabilities = cast(probabilities, value.dtype());
-    primitive(unfold(probabilities.matmul(value), groups))
+    primitive(unfold(matmul(probabilities, value), groups))
 }
 
 /// See [`crate::NnBackend::grouped_attention_backward`].
-pub(crate) fn attention_backward<B: Backend>(
+pub(crate) fn attention_backward<B: NnBackend>(
     query: FloatTensor<B>,
     key: FloatTensor<B>,
     value: FloatTensor<B>,
@@ -97,8 +98,8 @@ pub(crate) fn attention_backward<B: Backend>(
     let grad = fold(upcast::<B, 4>(grad).0, groups);
     let scores = scores(query.clone(), key.clone(), scoring);
     let probabilities = probabilities(scores.clone(), masked);
-    let value_grad = probabilities.clone().transpose().matmul(grad.clone());
-    let weight_grad = grad.matmul(value.transpose());
+    let value_grad = matmul(probabilities.clone().transpose(), grad.clone());
+    let weight_grad = matmul(grad, value.transpose());
     let along = (weight_grad.clone() * probabilities.clone()).sum_dim(3);
     let score_grad = (probabilities * (weight_grad - along)).mul_scalar(scoring.scale);
     let score_grad = match scoring.softcap {
@@ -106,8 +107,8 @@ pub(crate) fn attention_backward<B: Backend>(
         // The derivative of `tanh` is `1 - tanh^2`.
         Some(cap) => score_grad * scores.div_scalar(cap).powi_scalar(2).neg().add_scalar(1.0),
     };
-    let key_grad = score_grad.clone().transpose().matmul(query);
-    let query_grad = score_grad.matmul(key);
+    let key_grad = matmul(score_grad.clone().transpose(), query);
+    let query_grad = matmul(score_grad, key);
     AttentionGradients {
         query: primitive(cast(unfold(query_grad, groups), dtype)),
         key: primitive(cast(key_grad.swap_dims(1, 2), dtype)),

@@ -6,6 +6,7 @@ pub(crate) mod attention;
 pub(crate) mod linear;
 pub(crate) mod norm;
 pub(crate) mod packed;
+pub(crate) mod product;
 
 use burn::tensor::ops::FloatTensor;
 use burn::tensor::{DType, Tensor, TensorPrimitive};

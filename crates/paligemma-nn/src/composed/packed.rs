@@ -5,10 +5,12 @@ use burn::tensor::{DType, Int, Tensor, TensorData};
 use burn_backend::Backend;
 use paligemma_packed::PackedLayout;
 
+use super::product::matmul;
 use super::{cast, primitive, tensor, upcast};
+use crate::NnBackend;
 
 /// See [`crate::NnBackend::packed_linear`].
-pub(crate) fn linear<B: Backend>(
+pub(crate) fn linear<B: NnBackend>(
     x: FloatTensor<B>,
     packed: IntTensor<B>,
     layout: PackedLayout,
@@ -18,7 +20,7 @@ pub(crate) fn linear<B: Backend>(
     let packed = Tensor::<B, 1, Int>::from_primitive(packed).into_data();
     let weight = unpack(&packed.bytes, layout, 0..layout.outputs);
     let weight = Tensor::<B, 2>::from_data(weight, (&x.device(), DType::F32));
-    let mut output = x.matmul(weight.transpose());
+    let mut output = matmul(x, weight.transpose());
     if let Some(bias) = bias {
         output = output + cast(tensor::<B, 1>(bias), DType::F32).unsqueeze();
     }
@@ -26,7 +28,7 @@ pub(crate) fn linear<B: Backend>(
 }
 
 /// See [`crate::NnBackend::packed_linear_backward`].
-pub(crate) fn linear_backward<B: Backend>(
+pub(crate) fn linear_backward<B: NnBackend>(
     packed: IntTensor<B>,
     layout: PackedLayout,
     grad: FloatTensor<B>,
@@ -35,7 +37,7 @@ pub(crate) fn linear_backward<B: Backend>(
     let packed = Tensor::<B, 1, Int>::from_primitive(packed).into_data();
     let weight = unpack(&packed.bytes, layout, 0..layout.outputs);
     let weight = Tensor::<B, 2>::from_data(weight, (&grad.device(), DType::F32));
-    primitive(cast(grad.matmul(weight), dtype))
+    primitive(cast(matmul(grad, weight), dtype))
 }
 
 /// See [`crate::NnBackend::packed_rows`].
