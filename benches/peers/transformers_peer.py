@@ -1,4 +1,4 @@
-"""transformers' PaliGemma on PyTorch's CPU backend, stage by stage, as one line of JSON.
+"""transformers' PaliGemma on PyTorch, stage by stage, as one line of JSON.
 
 See docs/benchmarks.md for what each number is. Started by `cargo xtask bench-peers`.
 """
@@ -30,14 +30,22 @@ def arguments():
     parser.add_argument("--pixels", required=True, help="float32, [3, S, S]")
     parser.add_argument("--ids", required=True, help="text tokens, separated by commas")
     parser.add_argument("--dtype", default="bf16", choices=["bf16", "f32"])
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--tokens", type=int, default=16)
     return parser.parse_args()
 
 
+def finish():
+    """Waits for the GPU, which works behind the program."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
 def timed(work):
     start = time.perf_counter()
     value = work()
+    finish()
     return value, time.perf_counter() - start
 
 
@@ -76,6 +84,7 @@ def decode(model, cache, tokens, count):
     rows = tokens.shape[0]
     for step in range(WARM_UP + count):
         if step == WARM_UP:
+            finish()
             start = time.perf_counter()
         mask = torch.ones(rows, cache.get_seq_length() + 1, dtype=torch.long)
         out = model(
@@ -86,6 +95,7 @@ def decode(model, cache, tokens, count):
             logits_to_keep=1,
         )
         tokens = out.logits[:, -1].argmax(-1, keepdim=True)
+    finish()
     return rows * count / (time.perf_counter() - start)
 
 
@@ -95,15 +105,16 @@ def main():
     args = arguments()
     torch.set_num_threads(args.threads)
     torch.set_num_interop_threads(1)
+    torch.set_default_device(args.device)
     dtype = {"bf16": torch.bfloat16, "f32": torch.float32}[args.dtype]
     ids = torch.tensor([[int(word) for word in args.ids.split(",")]])
     raw = bytearray(open(args.pixels, "rb").read())
-    pixels = torch.frombuffer(raw, dtype=torch.float32)
+    pixels = torch.frombuffer(raw, dtype=torch.float32, device="cpu").to(args.device)
 
     def load():
         return PaliGemmaForConditionalGeneration.from_pretrained(
             args.model, dtype=dtype, attn_implementation="sdpa"
-        ).eval()
+        ).to(args.device).eval()
 
     model, load_s = timed(load)
     size = model.config.vision_config.image_size
@@ -128,6 +139,7 @@ def main():
         json.dumps(
             {
                 "engine": "transformers",
+                "device": args.device,
                 "version": f"{transformers.__version__}, PyTorch {torch.__version__}",
                 "dtype": args.dtype,
                 "threads": torch.get_num_threads(),

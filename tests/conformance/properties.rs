@@ -1,6 +1,6 @@
 //! What must agree with itself: rows of a batch with themselves alone, the cache with none.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use paligemma::{Prompt, Session};
 use paligemma_nn::{NnBackend, PrefixMask};
 
@@ -20,7 +20,8 @@ pub(super) fn no_picture<B: NnBackend>(bench: &Bench<B>) -> Vec<Measured> {
     let [_, _, width] = bench.prompts("a")[0].features.dims();
     let options = (&bench.device, bench.prompts("a")[0].features.dtype());
     let text = bench.golden.rows("c_single2")[0].prefix();
-    let blind = Prompt { features: Tensor::zeros([1, 0, width], options), text };
+    let nothing = TensorData::new(Vec::<f32>::new(), [1, 0, width]);
+    let blind = Prompt { features: Tensor::from_data(nothing, options), text };
     rows_alone(bench, &[bench.prompts("a"), vec![blind]].concat())
 }
 

@@ -10,7 +10,8 @@ use crate::Model;
 /// What one row of a batch begins with.
 #[derive(Clone, Debug)]
 pub struct Prompt<B: NnBackend> {
-    /// Features of all its pictures, `[1, N, D]`; `N` may be zero and differ between rows.
+    /// Features of all its pictures, `[1, N, D]`; `N` may be zero and differ between rows. Make an
+    /// empty tensor from empty data: on CUDA no operation may have one as its result.
     pub features: Tensor<B, 3>,
     /// Text tokens, from `<bos>` to the newline.
     pub text: Vec<u32>,
@@ -185,17 +186,6 @@ pub(crate) fn ids<B: NnBackend>(
 fn embed<B: NnBackend>(model: &Model<B>, prompts: &[Prompt<B>]) -> (Tensor<B, 3>, PrefixMask) {
     let pictures = prompts.iter().map(|prompt| prompt.features.dims()[1]).max().unwrap_or(0);
     let longest = prompts.iter().map(|prompt| prompt.text.len()).max().unwrap_or(0);
-    let padded = prompts.iter().map(|prompt| {
-        let [_, count, width] = prompt.features.dims();
-        let options = (&prompt.features.device(), prompt.features.dtype());
-        let padding = Tensor::zeros([1, pictures - count, width], options);
-        if count == pictures {
-            prompt.features.clone()
-        } else {
-            Tensor::cat(vec![prompt.features.clone(), padding], 1)
-        }
-    });
-    let features = Tensor::cat(padded.collect(), 0);
     let text: Vec<Vec<u32>> = prompts
         .iter()
         .map(|prompt| {
@@ -203,7 +193,7 @@ fn embed<B: NnBackend>(model: &Model<B>, prompts: &[Prompt<B>]) -> (Tensor<B, 3>
         })
         .collect();
     let rows: Vec<&[u32]> = text.iter().map(Vec::as_slice).collect();
-    let text = ids(&rows, prompts.len(), &features.device());
+    let text = ids(&rows, prompts.len(), &prompts[0].features.device());
     let kinds = prompts.iter().map(|prompt| {
         let run = |count: usize, kind| std::iter::repeat_n(kind, count);
         let (count, length) = (prompt.features.dims()[1], prompt.text.len());
@@ -217,9 +207,26 @@ fn embed<B: NnBackend>(model: &Model<B>, prompts: &[Prompt<B>]) -> (Tensor<B, 3>
     let embeds = if pictures == 0 {
         model.language_model().embed(text)
     } else {
-        model.embed(features, text)
+        let features = prompts.iter().map(|prompt| padded(prompt, pictures)).collect();
+        model.embed(Tensor::cat(features, 0), text)
     };
     (embeds, mask)
+}
+
+/// Features of one row, as many as `pictures`, zeros after its own. No operation gets an empty
+/// tensor: CUDA launches nothing for no elements, and calls that an error.
+///
+/// # Shapes
+/// - output: `[1, pictures, D]`
+fn padded<B: NnBackend>(prompt: &Prompt<B>, pictures: usize) -> Tensor<B, 3> {
+    let [_, count, width] = prompt.features.dims();
+    let options = (&prompt.features.device(), prompt.features.dtype());
+    let padding = || Tensor::zeros([1, pictures - count, width], options);
+    match count {
+        0 => padding(),
+        _ if count == pictures => prompt.features.clone(),
+        _ => Tensor::cat(vec![prompt.features.clone(), padding()], 1),
+    }
 }
 
 /// Where each row's prompt ends.
