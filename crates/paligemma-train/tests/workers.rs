@@ -7,10 +7,13 @@ use std::path::Path;
 use std::thread;
 
 use burn_flex::{Flex, FlexDevice};
+use paligemma::image::{Rgb, RgbImage};
 use paligemma::{DeviceSpec, Place, Storage};
 use paligemma_train::{
     Finetune, FinetuneError, LoraSettings, Outcome, Peers, PeersError, RunDirectory, Settings,
 };
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use safetensors::SafeTensors;
 
 use support::data;
@@ -64,6 +67,16 @@ fn largest_difference(one: &Path, other: &Path, file: &str) -> f32 {
     pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
+/// Pictures of noise in the place of those of one colour, where all weights of a patch that see a
+/// channel have one gradient: where it is nothing but rounding, they would all follow its sign.
+fn roughen(folder: &Path) {
+    for (seed, name) in (0_u64..).zip(["red", "green", "blue", "yellow", "black"]) {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let picture = RgbImage::from_fn(112, 112, |_, _| Rgb(random.random()));
+        picture.save(folder.join(format!("{name}.png"))).unwrap();
+    }
+}
+
 /// One test, since the collectives of a process are one.
 #[test]
 fn two_workers_are_one_with_the_examples_of_both() {
@@ -74,6 +87,7 @@ fn two_workers_are_one_with_the_examples_of_both() {
     // The last of its eight steps has a single example, which leaves nothing to the second worker.
     let settings =
         Settings { dropout: 0.0, accumulate: 1, learning_rate: 5e-5, ..data(folder.path()) };
+    roughen(folder.path());
     assert_eq!(run(&settings, &alone, &Peers::alone()).unwrap(), Outcome::Done);
     let two = [settings.clone(), settings.clone()];
     for outcome in together(&two, &both) {

@@ -7,13 +7,10 @@ use rayon::prelude::*;
 
 use super::attention::{Heads, Problem, soften};
 use super::output;
-use super::vector::long_dot;
+use super::vector::dot;
 
 /// Keys whose values stay in the first cache while the heads pass over them.
 const BLOCK: usize = 16;
-
-/// Channels that stay in registers while the values of a block are added.
-const CHANNELS: usize = 64;
 
 /// `[B, 1, H, C]`, a task per row and key-value head.
 pub(super) fn attention(
@@ -38,52 +35,27 @@ pub(super) fn attention(
             #[inline(always)]
             || {
                 for slot in 0..keys {
-                    // What is hidden becomes the mask's score, whatever its product.
-                    if masked.is_some_and(|masked| masked[slot] != 0) {
-                        continue;
-                    }
+                    let hidden = masked.is_some_and(|masked| masked[slot] != 0);
                     for head in 0..together {
-                        scores[head * keys + slot] = long_dot(query(head), key(slot));
+                        let product = if hidden { 0.0 } else { dot(query(head), key(slot)) };
+                        scores[head * keys + slot] = product;
                     }
                 }
                 for scores in scores.chunks_exact_mut(keys) {
                     soften(scores, masked, problem.scoring);
                 }
                 for first in (0..keys).step_by(BLOCK) {
-                    let slots = first..(first + BLOCK).min(keys);
                     for (head, mixed) in mixed.chunks_exact_mut(width).enumerate() {
-                        let weights = &scores[head * keys..][slots.clone()];
-                        let rows = || slots.clone().map(value).zip(weights);
-                        add_weighted(mixed, rows);
+                        for slot in first..(first + BLOCK).min(keys) {
+                            let weight = scores[head * keys + slot];
+                            for (mixed, &value) in mixed.iter_mut().zip(value(slot)) {
+                                *mixed += weight * value;
+                            }
+                        }
                     }
                 }
             },
         );
     });
     output(mixed, Shape::from([batch, 1, heads, width]), dtype)
-}
-
-/// Adds rows times their weights, as many channels at a time as registers hold.
-#[inline(always)]
-fn add_weighted<'a, I>(mixed: &mut [f32], rows: impl Fn() -> I)
-where
-    I: Iterator<Item = (&'a [f32], &'a f32)>,
-{
-    let (chunks, rest) = mixed.as_chunks_mut::<CHANNELS>();
-    let done = chunks.len() * CHANNELS;
-    for (at, mixed) in chunks.iter_mut().enumerate() {
-        let mut sums = *mixed;
-        for (row, &weight) in rows() {
-            let (row, _) = row.as_chunks::<CHANNELS>();
-            for (sum, &value) in sums.iter_mut().zip(&row[at]) {
-                *sum += weight * value;
-            }
-        }
-        *mixed = sums;
-    }
-    for (row, &weight) in rows() {
-        for (mixed, &value) in rest.iter_mut().zip(&row[done..]) {
-            *mixed += weight * value;
-        }
-    }
 }

@@ -8,9 +8,6 @@ use paligemma_packed::dense::Target;
 use paligemma_packed::math::vectorised;
 use rayon::prelude::*;
 
-/// Running sums of a row's terms.
-const LANES: usize = 16;
-
 /// Values of a piece: they stay in the first caches, whose loops go over them more than once. The
 /// number of threads has no part in it, so that sums over pieces do not depend on it.
 pub(super) const PIECE: usize = 16 * 1024;
@@ -71,26 +68,6 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     fold(a, b, |a, b| a * b)
 }
 
-/// [`dot`] of long rows, in sums enough that none waits for itself.
-#[inline(always)]
-pub(super) fn long_dot(a: &[f32], b: &[f32]) -> f32 {
-    const WIDE: usize = 4 * LANES;
-    let mut sums = [0.0_f32; WIDE];
-    let (a_lanes, a_rest) = a.as_chunks::<WIDE>();
-    let (b_lanes, b_rest) = b.as_chunks::<WIDE>();
-    for (a, b) in a_lanes.iter().zip(b_lanes) {
-        for lane in 0..WIDE {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    let mut few = [0.0_f32; LANES];
-    for lane in 0..LANES {
-        few[lane] =
-            (sums[lane] + sums[LANES + lane]) + (sums[2 * LANES + lane] + sums[3 * LANES + lane]);
-    }
-    few.iter().sum::<f32>() + dot(a_rest, b_rest)
-}
-
 /// The sum of the values.
 #[inline(always)]
 pub(super) fn sum(a: &[f32]) -> f32 {
@@ -100,6 +77,7 @@ pub(super) fn sum(a: &[f32]) -> f32 {
 /// The sum of the terms of all pairs.
 #[inline(always)]
 pub(super) fn fold(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
+    const LANES: usize = 16;
     let mut sums = [0.0_f32; LANES];
     let (a_lanes, a_rest) = a.as_chunks::<LANES>();
     let (b_lanes, b_rest) = b.as_chunks::<LANES>();
