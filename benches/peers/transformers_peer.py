@@ -105,11 +105,13 @@ def main():
     args = arguments()
     torch.set_num_threads(args.threads)
     torch.set_num_interop_threads(1)
-    torch.set_default_device(args.device)
     dtype = {"bf16": torch.bfloat16, "f32": torch.float32}[args.dtype]
-    ids = torch.tensor([[int(word) for word in args.ids.split(",")]])
     raw = bytearray(open(args.pixels, "rb").read())
-    pixels = torch.frombuffer(raw, dtype=torch.float32, device="cpu").to(args.device)
+    pixels = torch.frombuffer(raw, dtype=torch.float32).to(args.device)
+    if args.device != "cpu":
+        # It has a cost at every call.
+        torch.set_default_device(args.device)
+    ids = torch.tensor([[int(word) for word in args.ids.split(",")]])
 
     def load():
         return PaliGemmaForConditionalGeneration.from_pretrained(
