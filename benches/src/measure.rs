@@ -59,6 +59,7 @@ pub(crate) struct Arguments {
 /// # Errors
 /// If the model cannot be opened, or the device is not there or has no such format.
 pub(crate) fn run(arguments: &Arguments) -> Result {
+    paligemma::compute_here(None)?;
     let Arguments { device, dtype, .. } = arguments;
     let none = || format!("{device} cannot hold a model as {dtype}: name another --dtype");
     let storage = dtype.on(device.resolve()?).ok_or_else(none)?;

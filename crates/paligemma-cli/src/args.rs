@@ -46,11 +46,11 @@ impl Threads {
 }
 
 impl ModelArgs {
-    /// Refuses a device that is not there. A model may take minutes to fetch and load, so this is
-    /// asked first.
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    /// Refuses a device that is not there, and starts the threads, this one among them. A model may
+    /// take minutes to fetch and load, and rows are read on all threads, so this comes first.
+    pub(crate) fn begin(&self) -> Result<(), Error> {
         self.device.resolve().map_err(paligemma::Error::from)?;
-        Ok(())
+        paligemma::compute_here(self.threads.count).map_err(Error::Threads)
     }
 
     /// Finds the model, and downloads what is missing of a hub id.
@@ -60,24 +60,17 @@ impl ModelArgs {
 
     /// Opens the model that was found.
     pub(crate) fn open(&self, place: &Place) -> Result<PaliGemma, Error> {
-        self.threads.start()?;
         Ok(model::open(place, self.device, self.dtype)?)
     }
 
     /// Opens the model that was found as a ColPali.
     pub(crate) fn retriever(&self, place: &Place) -> Result<Retriever, Error> {
-        self.threads.start()?;
         Ok(Retriever::open(place, self.device, self.dtype, |_| ())?)
     }
 
     /// Looks at the model that was found.
-    pub(crate) fn verify(
-        &self,
-        place: &Place,
-        progress: impl FnMut(Progress<'_>),
-    ) -> Result<Verdict, Error> {
-        self.threads.start()?;
-        Ok(paligemma::verify(place, self.device, self.dtype, progress))
+    pub(crate) fn verify(&self, place: &Place, progress: impl FnMut(Progress<'_>)) -> Verdict {
+        paligemma::verify(place, self.device, self.dtype, progress)
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) fn open_model(pictures: &[PathBuf], model: &ModelArgs) -> Result<Pali
     {
         return Err(ModelError::from(error).into());
     }
-    model.check()?;
+    model.begin()?;
     model.open(&model.locate()?)
 }
 

@@ -28,7 +28,7 @@ impl Query {
         if prompt.trim().is_empty() {
             return Err(paligemma::Error::from(TokenizerError::EmptyPrompt).into());
         }
-        model.check()?;
+        model.begin()?;
         Ok(Self { pictures, prompt, model })
     }
 

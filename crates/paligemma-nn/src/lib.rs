@@ -46,7 +46,9 @@ pub use dropout::Dropout;
 pub use mask::{PrefixMask, TokenKind};
 pub use norm::{LayerNorm, RmsNorm};
 pub use paligemma_packed::math::{log_sum_exp, maximum};
-pub use paligemma_packed::{Isa, PackedFormat, PackedLayout, Scoring, keep_freed_memory};
+pub use paligemma_packed::{
+    Isa, PackedFormat, PackedLayout, Scoring, compute_here, keep_freed_memory,
+};
 pub use projection::{PackedWeight, Projection, Weight, linear};
 pub use projections::{Projections, Walk};
 pub use residual::residual;

@@ -39,6 +39,7 @@ mod pack;
 mod product;
 #[cfg(test)]
 mod tests;
+mod threads;
 
 pub use attention::{Rows, Scoring, TileKeys};
 pub use buffer::PackedBuffer;
@@ -47,6 +48,7 @@ pub use layout::{MOST_INPUTS, PackedFormat, PackedLayout};
 pub use memory::keep_freed_memory;
 pub use pack::PackError;
 pub use product::Activation;
+pub use threads::compute_here;
 
 /// Version of the layout; files of another version are not to be used.
 pub const VERSION: u32 = 1;

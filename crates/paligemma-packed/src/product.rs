@@ -18,6 +18,9 @@ pub(crate) const FEW: usize = 8;
 const FEWEST_TILED: usize = 4;
 /// Products of a piece of work that is worth another thread.
 const PIECE: usize = 1 << 18;
+/// Pieces for each thread, where they are worth it: one that began late, or runs slower, takes
+/// fewer of them.
+const PARTS: usize = 16;
 
 /// What becomes of the results of a product.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -212,13 +215,13 @@ impl Product<'_> {
     ) {
         let panels = self.layout.panels();
         let worth = PIECE.div_ceil(self.rows * self.layout.depth() * LANES);
-        let even = panels / (4 * rayon::current_num_threads());
-        let least = worth.max(even).max(1);
-        if panels <= least {
+        let even = panels / (PARTS * rayon::current_num_threads());
+        if panels <= worth {
             let mut own = begin();
             (0..panels).for_each(|panel| work(&mut own, panel));
         } else {
-            (0..panels).into_par_iter().with_min_len(least).for_each_init(begin, work);
+            let parts = (0..panels).into_par_iter().with_min_len(worth);
+            parts.with_max_len(worth.max(even)).for_each_init(begin, work);
         }
     }
 

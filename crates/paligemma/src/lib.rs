@@ -71,7 +71,9 @@ pub use memory::available_memory;
 pub use model::{Model, Projector};
 pub use needs::{Needs, Oversize, Size, needs};
 pub use paligemma_checkpoint::PositionFilter;
-pub use paligemma_nn::{Isa, NnBackend, PackedFormat, Projections, keep_freed_memory};
+pub use paligemma_nn::{
+    Isa, NnBackend, PackedFormat, Projections, compute_here, keep_freed_memory,
+};
 pub use paligemma_processor::{Bitmap, Polygon, Rle, SoftMask, image};
 pub use pipeline::PaliGemma;
 pub use place::{Architecture, EMBEDDED, Place};

@@ -55,7 +55,7 @@ impl Batch {
         if self.prompt.as_ref().is_some_and(|prompt| prompt.trim().is_empty()) {
             return Err(paligemma::Error::from(TokenizerError::EmptyPrompt).into());
         }
-        self.model.check()?;
+        self.model.begin()?;
         let rows = rows(&self.source, self.prompt.as_deref())?;
         let rows = match self.shard {
             Some(shard) => shard.of(rows),

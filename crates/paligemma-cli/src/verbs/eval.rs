@@ -64,7 +64,7 @@ impl Eval {
     pub(crate) fn run(self) -> Result<(), Error> {
         let options = self.answer.options()?;
         let out = self.out.clone().map(OutFolder::new).transpose()?;
-        self.model.check()?;
+        self.model.begin()?;
         let judged = Judged::read(&self.data, self.metric)?;
         let model = self.open()?;
         judged.suits(&model)?;

@@ -27,7 +27,7 @@ pub(crate) struct Pages {
 impl Pages {
     /// Orders the pages, the best first.
     pub(crate) fn run(self) -> Result<(), Error> {
-        self.model.check()?;
+        self.model.begin()?;
         let place = self.model.locate()?;
         let retriever = self.model.retriever(&place)?;
         let query = retriever.query(&self.text)?;

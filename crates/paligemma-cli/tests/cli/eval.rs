@@ -32,7 +32,8 @@ fn answers_are_scored_and_kept() {
     let file = data(&desk, "test.jsonl", &rows);
     let out = desk.name("scores");
     let words = ["eval", "--data", &file, "--metric", "exact", "--batch-size", "2"];
-    let printed = json(&[&words[..], &["--out", &out]].concat());
+    // Rows are read before the model is opened, on the threads that were asked for.
+    let printed = json(&[&words[..], &["--out", &out, "--threads", "1"]].concat());
     assert_eq!((printed["metric"].as_str(), printed["rows"].as_u64()), (Some("exact"), Some(3)));
     assert!((printed["summary"].as_f64().unwrap() - 2.0 / 3.0).abs() < 1e-12, "{printed}");
     let kept: Value =

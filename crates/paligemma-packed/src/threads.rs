@@ -1,0 +1,23 @@
+//! The threads that compute.
+
+use std::num::NonZeroUsize;
+
+use rayon::{ThreadPoolBuildError, ThreadPoolBuilder};
+
+/// Starts the threads that compute, the calling one among them.
+///
+/// One of them hands out parts of a product and takes some itself. A thread that is none of them is
+/// put to sleep and woken again for every product, several times in each layer of each token, which
+/// takes up to a tenth of the time of decoding. So a program calls this once, where its model will
+/// run and before anything is computed. Where one thread does all computing, another that computes
+/// must not be waited for.
+///
+/// There are `count` threads in all; if not given, as many as `RAYON_NUM_THREADS` says, or one for
+/// each core.
+///
+/// # Errors
+/// If threads that compute were started before, or the system has no more.
+pub fn compute_here(count: Option<NonZeroUsize>) -> Result<(), ThreadPoolBuildError> {
+    let count = count.map_or(0, NonZeroUsize::get);
+    ThreadPoolBuilder::new().num_threads(count).use_current_thread().build_global()
+}
