@@ -2,7 +2,11 @@
 
 use std::borrow::Cow;
 
+use rayon::prelude::*;
+
 use crate::layout::{GROUP, STEP};
+use crate::math::vectorised;
+use crate::threads::piece;
 
 /// Rows of f32, padded with zeros where they need it.
 pub(crate) struct FloatRows<'a> {
@@ -43,14 +47,25 @@ impl Int8Rows {
     pub(crate) fn new(x: &[f32], inputs: usize) -> Self {
         let (rows, depth) = (x.len() / inputs, inputs.next_multiple_of(STEP));
         let mut values = vec![0_i8; rows * depth];
-        let scales = x
-            .chunks_exact(inputs)
-            .zip(values.chunks_exact_mut(depth))
-            .map(|(row, out)| quantize(row, out))
-            .collect();
-        let sum = |some: &[i8]| some.iter().map(|&value| i32::from(value)).sum();
-        let group_sums: Vec<i32> = values.chunks_exact(GROUP).map(sum).collect();
-        let sums = group_sums.chunks_exact(depth / GROUP).map(|some| some.iter().sum()).collect();
+        let mut group_sums = vec![0_i32; rows * depth / GROUP];
+        let make = |((x, out), sums): ((&[f32], &mut [i8]), &mut [i32])| {
+            vectorised(
+                #[inline(always)]
+                || {
+                    let scale = quantize(x, out);
+                    for (sum, group) in sums.iter_mut().zip(out.as_chunks::<GROUP>().0) {
+                        *sum = group.iter().map(|&value| i32::from(value)).sum();
+                    }
+                    (scale, sums.iter().sum::<i32>())
+                },
+            )
+        };
+        let made = x
+            .par_chunks_exact(inputs)
+            .zip(values.par_chunks_exact_mut(depth))
+            .zip(group_sums.par_chunks_exact_mut(depth / GROUP))
+            .with_min_len(piece(rows, inputs));
+        let (scales, sums) = made.map(make).unzip();
         Self { values, scales, group_sums, sums, depth }
     }
 

@@ -3,8 +3,10 @@
 //! A panel of the right matrix, a few vectors wide and as deep as the first cache holds, is packed
 //! and met by all rows of the left one; a tile of the result stays in registers meanwhile. Every
 //! value is summed in the order of the depth, so results do not depend on the number of threads.
+//! Few rows are not worth the packing.
 #![expect(unsafe_code, reason = "tiles are read and written by pointers, checked once per product")]
 
+mod few;
 #[cfg(test)]
 mod tests;
 
@@ -109,6 +111,9 @@ pub fn product(
 ) -> Vec<f32> {
     assert!(a.holds(m, k) && b.holds(k, n), "a matrix ends beyond its slice");
     assert!(bias.is_none_or(|bias| bias.len() == n), "the bias has another width");
+    if few::suits(m, a, b) {
+        return few::product([m, k, n], a, b, bias);
+    }
     let mut values = Vec::with_capacity(m * n);
     let target = Target { start: values.as_mut_ptr(), row: n };
     let panels = n.div_ceil(COLUMNS);

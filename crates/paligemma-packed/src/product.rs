@@ -10,17 +10,13 @@ use crate::kernels::{self, FewTiles, few};
 use crate::layout::{LANES, MOST_INPUTS, PackedFormat, PackedLayout};
 use crate::math::{tanh_gelu, vectorised};
 use crate::pack::int8_scales;
+use crate::threads::piece;
 
 /// Rows that a vector kernel takes at once. Up to here tiles are no quicker, and vectors keep
 /// activations more exactly, except for 8 bits, where both give the same sums.
 pub(crate) const FEW: usize = 8;
 /// Rows from which tiles are quicker in 8 bits: with fewer, vectors wait for memory as well.
 const FEWEST_TILED: usize = 4;
-/// Products of a piece of work that is worth another thread.
-const PIECE: usize = 1 << 18;
-/// Pieces for each thread, where they are worth it: one that began late, or runs slower, takes
-/// fewer of them.
-const PARTS: usize = 16;
 
 /// What becomes of the results of a product.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -214,14 +210,13 @@ impl Product<'_> {
         work: impl Fn(&mut T, usize) + Send + Sync,
     ) {
         let panels = self.layout.panels();
-        let worth = PIECE.div_ceil(self.rows * self.layout.depth() * LANES);
-        let even = panels / (PARTS * rayon::current_num_threads());
-        if panels <= worth {
+        let piece = piece(panels, self.rows * self.layout.depth() * LANES);
+        if panels <= piece {
             let mut own = begin();
             (0..panels).for_each(|panel| work(&mut own, panel));
         } else {
-            let parts = (0..panels).into_par_iter().with_min_len(worth);
-            parts.with_max_len(worth.max(even)).for_each_init(begin, work);
+            let pieces = (0..panels).into_par_iter().with_min_len(piece).with_max_len(piece);
+            pieces.for_each_init(begin, work);
         }
     }
 
@@ -234,10 +229,9 @@ impl Product<'_> {
                 self.each_panel(|panel| {
                     self.each_chunk(|first, count| {
                         let rows = |row| x.row(first + row);
-                        let values = few::bf16(isa, count, rows, self.panel(panel));
-                        for (row, values) in values.iter().take(count).enumerate() {
-                            self.write(first + row, panel, *values);
-                        }
+                        few::bf16(isa, count, rows, self.panel(panel), |row, values| {
+                            self.write(first + row, panel, values);
+                        });
                     });
                 });
             }
@@ -249,17 +243,21 @@ impl Product<'_> {
                     self.each_chunk(|first, count| {
                         let rows = |row| (x.row(first + row), x.sums[first + row]);
                         let weights = &self.panel(panel)[..self.layout.depth() * LANES];
-                        let sums = match tiles {
-                            Some(tiles) => tiles.sums(x.rows(first, count), weights),
-                            None => few::int8(isa, count, rows, weights),
-                        };
-                        // Read after the weights before them, which fetch them on their way.
-                        let scales = int8_scales(self.panel(panel));
-                        for (row, sums) in sums.iter().take(count).enumerate() {
+                        let take = |row: usize, sums: [i32; LANES]| {
+                            // Read after the weights before them, which fetch them on their way.
+                            let scales = int8_scales(self.panel(panel));
                             let unit = x.scales[first + row];
                             let values =
                                 std::array::from_fn(|i| sums[i] as f32 * (unit * scales[i]));
                             self.write(first + row, panel, values);
+                        };
+                        match tiles {
+                            None => few::int8(isa, count, rows, weights, take),
+                            Some(tiles) => {
+                                let sums = tiles.sums(x.rows(first, count), weights);
+                                let sums = sums.into_iter().take(count).enumerate();
+                                sums.for_each(|(row, sums)| take(row, sums));
+                            }
                         }
                     });
                 });
@@ -269,11 +267,10 @@ impl Product<'_> {
                 self.each_panel(|panel| {
                     self.each_chunk(|first, count| {
                         let rows = |row| (x.row(first + row), x.group_sums(first + row));
-                        let values = few::int4(isa, count, rows, self.panel(panel));
-                        for (row, values) in values.iter().take(count).enumerate() {
+                        few::int4(isa, count, rows, self.panel(panel), |row, values| {
                             let unit = x.scales[first + row];
                             self.write(first + row, panel, values.map(|value| value * unit));
-                        }
+                        });
                     });
                 });
             }

@@ -1,8 +1,20 @@
-//! The threads that compute.
+//! The threads that compute, and what one of them takes at a time.
 
 use std::num::NonZeroUsize;
 
 use rayon::{ThreadPoolBuildError, ThreadPoolBuilder};
+
+/// Products of a piece of work that is worth another thread.
+const WORTH: usize = 1 << 18;
+/// Pieces for each thread, where they are worth it: one that began late, or runs slower, takes
+/// fewer of them.
+const PIECES: usize = 16;
+
+/// How many of `count` equal parts of some work, each of so many products, a thread takes at a time.
+pub(crate) fn piece(count: usize, products: usize) -> usize {
+    let worth = WORTH.div_ceil(products.max(1));
+    worth.max(count / (PIECES * rayon::current_num_threads()))
+}
 
 /// Starts the threads that compute, the calling one among them.
 ///

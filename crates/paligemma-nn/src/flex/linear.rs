@@ -7,9 +7,6 @@ use paligemma_packed::dense::{Matrix, product};
 use super::{Float, Values, output};
 use crate::composed;
 
-/// Rows from which it pays to pack the weight.
-const ROWS: usize = 32;
-
 /// A tensor of two axes none of which runs backwards.
 struct Operand(FlexTensor);
 
@@ -31,7 +28,7 @@ pub(super) fn linear(x: Float, weight: Float, bias: Option<Float>) -> Float {
     let (rows, inputs) = (x.layout().shape()[0], x.layout().shape()[1]);
     let outputs = weight.layout().shape()[0];
     let exact = x.dtype() == DType::F32 && weight.dtype() == DType::F32;
-    if !exact || rows < ROWS {
+    if !exact {
         return composed::linear::linear::<Flex>(x, weight, bias);
     }
     let (x, weight, bias) = (Operand::new(x), Operand::new(weight), bias.map(Values::new));

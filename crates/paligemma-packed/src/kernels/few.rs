@@ -1,4 +1,5 @@
-//! One panel times up to eight rows, by the instructions asked for.
+//! One panel times up to eight rows, by the instructions asked for. What each row gives is handed
+//! on as it comes, with its number.
 
 use std::array::from_fn;
 
@@ -7,29 +8,26 @@ use super::plain;
 use super::{avx2, avx512};
 use crate::isa::Isa;
 use crate::layout::LANES;
-use crate::product::FEW;
 
-/// Results of up to [`FEW`] rows; those beyond the rows asked for are zeros.
-type Rows<T> = [[T; LANES]; FEW];
-
-/// Calls a kernel with the number of rows as a constant, so that its sums stay in registers.
+/// Calls a kernel with the number of rows as a constant, so that its sums stay in registers, and
+/// hands on what it makes of each.
 macro_rules! with_count {
-    ($count:expr, $rows:ident => $call:expr) => {
+    ($count:expr, $take:ident, $rows:ident => $call:expr) => {
         match $count {
-            1 => with_count!(@ 1, $rows, $call),
-            2 => with_count!(@ 2, $rows, $call),
-            3 => with_count!(@ 3, $rows, $call),
-            4 => with_count!(@ 4, $rows, $call),
-            5 => with_count!(@ 5, $rows, $call),
-            6 => with_count!(@ 6, $rows, $call),
-            7 => with_count!(@ 7, $rows, $call),
-            _ => with_count!(@ 8, $rows, $call),
+            1 => with_count!(@ 1, $take, $rows, $call),
+            2 => with_count!(@ 2, $take, $rows, $call),
+            3 => with_count!(@ 3, $take, $rows, $call),
+            4 => with_count!(@ 4, $take, $rows, $call),
+            5 => with_count!(@ 5, $take, $rows, $call),
+            6 => with_count!(@ 6, $take, $rows, $call),
+            7 => with_count!(@ 7, $take, $rows, $call),
+            _ => with_count!(@ 8, $take, $rows, $call),
         }
     };
-    (@ $number:literal, $rows:ident, $call:expr) => {{
+    (@ $number:literal, $take:ident, $rows:ident, $call:expr) => {{
         const $rows: usize = $number;
-        let some = $call;
-        from_fn(|row| some.get(row).copied().unwrap_or_default())
+        let all = $call;
+        all.into_iter().enumerate().for_each(|(row, values)| $take(row, values));
     }};
 }
 
@@ -56,8 +54,9 @@ pub(crate) fn bf16<'a>(
     count: usize,
     x: impl Fn(usize) -> &'a [f32],
     panel: &[u8],
-) -> Rows<f32> {
-    with_count!(count, N => by_isa!(isa, bf16(from_fn(&x), panel), N))
+    mut take: impl FnMut(usize, [f32; LANES]),
+) {
+    with_count!(count, take, N => by_isa!(isa, bf16(from_fn(&x), panel), N));
 }
 
 /// The same in integers; `x` also gives the sum of each row.
@@ -66,8 +65,9 @@ pub(crate) fn int8<'a>(
     count: usize,
     x: impl Fn(usize) -> (&'a [i8], i32),
     weights: &[u8],
-) -> Rows<i32> {
-    with_count!(count, N => by_isa!(isa, int8(from_fn(&x), weights), N))
+    mut take: impl FnMut(usize, [i32; LANES]),
+) {
+    with_count!(count, take, N => by_isa!(isa, int8(from_fn(&x), weights), N));
 }
 
 /// The same for 4-bit weights, their scales applied; `x` also gives the sums of each row's groups.
@@ -76,6 +76,7 @@ pub(crate) fn int4<'a>(
     count: usize,
     x: impl Fn(usize) -> (&'a [i8], &'a [i32]),
     panel: &[u8],
-) -> Rows<f32> {
-    with_count!(count, N => by_isa!(isa, int4(from_fn(&x), panel), N))
+    mut take: impl FnMut(usize, [f32; LANES]),
+) {
+    with_count!(count, take, N => by_isa!(isa, int4(from_fn(&x), panel), N));
 }
