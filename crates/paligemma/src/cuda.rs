@@ -23,7 +23,7 @@ pub(crate) fn probe(index: usize) -> Result<String, DeviceError> {
     if !cubecl::cuda::install::cuda_path().is_some_and(|path| has_headers(&path)) {
         return Err(missing(
             "the CUDA headers (cuda_fp16.h) were not found; set CUDA_PATH to the folder of a CUDA \
-             toolkit"
+             toolkit, or of the wheels nvidia-cuda-runtime, -crt and -cccl"
                 .into(),
         ));
     }
