@@ -58,7 +58,7 @@ impl<B: NnBackend> Subject<B> {
 
     /// The prompt read, with room for `room` more tokens.
     pub fn prefill(&self, features: &Tensor<B, 3>, room: usize) -> Session<'_, B> {
-        let prompt = Prompt { features: features.clone(), text: TEXT.to_vec() };
+        let prompt = Prompt { features: Some(features.clone()), text: TEXT.to_vec() };
         self.done(Session::prefill(&self.model, &[prompt], room))
     }
 

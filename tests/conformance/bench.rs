@@ -69,7 +69,9 @@ impl<B: NnBackend> Bench<B> {
     pub(crate) fn prompts(&self, case: &str) -> Vec<Prompt<B>> {
         let rows = self.golden.rows(case);
         let features = self.features(case).into_iter();
-        features.zip(rows).map(|(features, row)| Prompt { features, text: row.prefix() }).collect()
+        let prompt =
+            |(features, row): (_, Row)| Prompt { features: Some(features), text: row.prefix() };
+        features.zip(rows).map(prompt).collect()
     }
 
     /// The decoder's input slot by slot as the reference was given it, `[R, L, D]`.

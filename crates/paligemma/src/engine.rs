@@ -229,8 +229,9 @@ impl<B: NnBackend> Engine for OnDevice<B> {
     }
 
     fn prefill<'a>(&'a self, prompts: &[HostPrompt<'_>], room: usize) -> Box<dyn Reply + 'a> {
+        let some = |features: &TensorData| features.num_elements() > 0;
         let prompt = |prompt: &HostPrompt<'_>| Prompt {
-            features: self.tensor(prompt.features.clone()),
+            features: some(prompt.features).then(|| self.tensor(prompt.features.clone())),
             text: prompt.text.to_vec(),
         };
         let prompts: Vec<Prompt<B>> = prompts.iter().map(prompt).collect();

@@ -10,11 +10,23 @@ use crate::Model;
 /// What one row of a batch begins with.
 #[derive(Clone, Debug)]
 pub struct Prompt<B: NnBackend> {
-    /// Features of all its pictures, `[1, N, D]`; `N` may be zero and differ between rows. Make an
-    /// empty tensor from empty data: on CUDA no operation may have one as its result.
-    pub features: Tensor<B, 3>,
+    /// Features of all its pictures, `[1, N, D]`, where `N` may differ between rows. None without a
+    /// picture: CUDA takes no tensor of no elements, neither from data nor from an operation.
+    pub features: Option<Tensor<B, 3>>,
     /// Text tokens, from `<bos>` to the newline.
     pub text: Vec<u32>,
+}
+
+impl<B: NnBackend> Prompt<B> {
+    /// How many picture tokens it has.
+    fn pictures(&self) -> usize {
+        self.features.as_ref().map_or(0, |features| features.dims()[1])
+    }
+}
+
+/// The most picture tokens of a prompt.
+fn most_pictures<B: NnBackend>(prompts: &[Prompt<B>]) -> usize {
+    prompts.iter().map(Prompt::pictures).max().unwrap_or(0)
 }
 
 /// A batch of prompts being continued: its mask, its cache and the logits of the next tokens.
@@ -184,7 +196,7 @@ pub(crate) fn ids<B: NnBackend>(
 
 /// Embeddings and mask of padded prompts: pictures, padding, text, padding.
 fn embed<B: NnBackend>(model: &Model<B>, prompts: &[Prompt<B>]) -> (Tensor<B, 3>, PrefixMask) {
-    let pictures = prompts.iter().map(|prompt| prompt.features.dims()[1]).max().unwrap_or(0);
+    let pictures = most_pictures(prompts);
     let longest = prompts.iter().map(|prompt| prompt.text.len()).max().unwrap_or(0);
     let text: Vec<Vec<u32>> = prompts
         .iter()
@@ -193,10 +205,10 @@ fn embed<B: NnBackend>(model: &Model<B>, prompts: &[Prompt<B>]) -> (Tensor<B, 3>
         })
         .collect();
     let rows: Vec<&[u32]> = text.iter().map(Vec::as_slice).collect();
-    let text = ids(&rows, prompts.len(), &prompts[0].features.device());
+    let text = ids(&rows, prompts.len(), &model.language_model().embed_tokens().device());
     let kinds = prompts.iter().map(|prompt| {
         let run = |count: usize, kind| std::iter::repeat_n(kind, count);
-        let (count, length) = (prompt.features.dims()[1], prompt.text.len());
+        let (count, length) = (prompt.pictures(), prompt.text.len());
         run(count, TokenKind::Prefix)
             .chain(run(pictures - count, TokenKind::Pad))
             .chain(run(length, TokenKind::Prefix))
@@ -204,34 +216,38 @@ fn embed<B: NnBackend>(model: &Model<B>, prompts: &[Prompt<B>]) -> (Tensor<B, 3>
             .collect()
     });
     let mask = PrefixMask::new(kinds.collect());
-    let embeds = if pictures == 0 {
-        model.language_model().embed(text)
-    } else {
-        let features = prompts.iter().map(|prompt| padded(prompt, pictures)).collect();
-        model.embed(Tensor::cat(features, 0), text)
+    let embeds = match prompts.iter().find_map(|prompt| prompt.features.as_ref()) {
+        None => model.language_model().embed(text),
+        Some(some) => {
+            let zeros =
+                |count| Tensor::zeros([1, count, some.dims()[2]], (&some.device(), some.dtype()));
+            let features = prompts.iter().map(|prompt| padded(prompt, pictures, zeros)).collect();
+            model.embed(Tensor::cat(features, 0), text)
+        }
     };
     (embeds, mask)
 }
 
-/// Features of one row, as many as `pictures`, zeros after its own. No operation gets an empty
-/// tensor: CUDA launches nothing for no elements, and calls that an error.
+/// Features of one row, as many as `pictures`, zeros after its own.
 ///
 /// # Shapes
 /// - output: `[1, pictures, D]`
-fn padded<B: NnBackend>(prompt: &Prompt<B>, pictures: usize) -> Tensor<B, 3> {
-    let [_, count, width] = prompt.features.dims();
-    let options = (&prompt.features.device(), prompt.features.dtype());
-    let padding = || Tensor::zeros([1, pictures - count, width], options);
-    match count {
-        0 => padding(),
-        _ if count == pictures => prompt.features.clone(),
-        _ => Tensor::cat(vec![prompt.features.clone(), padding()], 1),
+fn padded<B: NnBackend>(
+    prompt: &Prompt<B>,
+    pictures: usize,
+    zeros: impl Fn(usize) -> Tensor<B, 3>,
+) -> Tensor<B, 3> {
+    let missing = pictures - prompt.pictures();
+    match prompt.features.clone() {
+        None => zeros(missing),
+        Some(features) if missing == 0 => features,
+        Some(features) => Tensor::cat(vec![features, zeros(missing)], 1),
     }
 }
 
 /// Where each row's prompt ends.
 fn last_slots<B: NnBackend>(prompts: &[Prompt<B>]) -> Vec<usize> {
-    let pictures = prompts.iter().map(|prompt| prompt.features.dims()[1]).max().unwrap_or(0);
+    let pictures = most_pictures(prompts);
     prompts.iter().map(|prompt| pictures + prompt.text.len() - 1).collect()
 }
 

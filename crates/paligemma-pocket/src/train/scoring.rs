@@ -33,7 +33,8 @@ fn answers(
     let mut prompts = Vec::new();
     for (picture, example) in asked {
         let features = features.clone().slice([*picture..picture + 1, 0..count, 0..width]);
-        prompts.push(Prompt { features, text: tokenizer.encode_prompt(&example.prefix, 0, 0)? });
+        let text = tokenizer.encode_prompt(&example.prefix, 0, 0)?;
+        prompts.push(Prompt { features: Some(features), text });
     }
     let mut session = Session::prefill(model, &prompts, LONGEST);
     let eos = tokenizer.special().eos;
