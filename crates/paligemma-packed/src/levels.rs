@@ -94,6 +94,7 @@ mod tests {
     use half::f16;
     use proptest::prelude::*;
 
+    use crate::layout::GROUP;
     use crate::tests::noise;
     use crate::{PackedFormat, PackedLayout};
 
@@ -107,30 +108,37 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// Of a scale by the largest weight alone, and of any between a half and twice that.
+        /// No group loses more than with a scale by its largest weight alone, and all together lose
+        /// little more than with the best of all scales between a half and twice that. Of a single
+        /// group that would be untrue: one in some thousands loses a fourth more.
         #[test]
         fn scales_of_4_bits_lose_no_more_than_the_largest_weights_and_little_more_than_the_best(
             seed in any::<u64>(), power in 1..5_i32, size in -12..12_i32,
         ) {
             // From numbers spread evenly to a few that outweigh the others.
             let bent = |value: f32| value.abs().powi(power).copysign(value) * 2.0_f32.powi(size / 2);
-            let group: Vec<f32> = noise(seed, 32).into_iter().map(bent).collect();
-            let layout = PackedLayout { format: PackedFormat::Int4, outputs: 1, inputs: 32 };
-            let packed = layout.pack(|_, out| out.copy_from_slice(&group)).unwrap();
-            let mut row = [0.0; 32];
+            let weights: Vec<f32> = noise(seed, 128 * GROUP).into_iter().map(bent).collect();
+            let format = PackedFormat::Int4;
+            let layout = PackedLayout { format, outputs: 1, inputs: weights.len() };
+            let packed = layout.pack(|_, out| out.copy_from_slice(&weights)).unwrap();
+            let mut row = vec![0.0; weights.len()];
             layout.row(packed.as_ref(), 0, &mut row);
-            let error: f64 =
-                row.iter().zip(&group).map(|(a, b)| f64::from(a - b).powi(2)).sum();
-            let most = group.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
-            let rounding = 1e-5 * f64::from(most).powi(2);
-            prop_assert!(error <= reference(&group, most / 7.0) + rounding);
-            let best = (700..1400)
-                .flat_map(|step| [1.0, -1.0].map(|sign| sign * most / (step as f32 / 100.0)))
-                .map(|scale| reference(&group, scale))
-                .fold(f64::INFINITY, f64::min);
-            prop_assert!(error <= 1.25 * best + rounding, "{error:e} {best:e}");
+            let (mut errors, mut bests) = (0.0, 0.0);
+            for (group, row) in weights.chunks(GROUP).zip(row.chunks(GROUP)) {
+                let error: f64 =
+                    row.iter().zip(group).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+                let most = group.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+                let rounding = 1e-5 * f64::from(most).powi(2);
+                prop_assert!(error <= reference(group, most / 7.0) + rounding);
+                errors += error;
+                bests += (700..1400)
+                    .flat_map(|step| [1.0, -1.0].map(|sign| sign * most / (step as f32 / 100.0)))
+                    .map(|scale| reference(group, scale))
+                    .fold(f64::INFINITY, f64::min);
+            }
+            prop_assert!(errors <= 1.05 * bests, "{errors:e} {bests:e}");
         }
     }
 }
