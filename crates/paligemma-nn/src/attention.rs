@@ -33,8 +33,8 @@ pub enum Precision {
     Bf16,
 }
 
-/// `softmax(score(q k^T)) v` per head, scores and softmax in f32. What is masked is so after its
-/// score is made.
+/// `softmax(score(q k^T)) v` per head, scale, soft cap and softmax in f32. What is masked is so after
+/// its score is made.
 ///
 /// Query head `h` reads key-value head `h * K / H`; keys and values are not repeated.
 /// `masked` is true where a query must not attend (see [`crate::PrefixMask`]). With

@@ -53,7 +53,8 @@ impl AdamWStep {
 /// Every operation has a default that composes burn's own, so an empty `impl` makes a backend
 /// usable; a backend overrides what it does better. The `_backward` operations are what
 /// [`burn_autodiff::Autodiff`] calls, so a fused gradient is written once for every backend.
-/// All of them compute in f32 inside, whatever the dtype of their operands, and return that dtype.
+/// Norms, activations, rotations and softmax compute in f32 inside, whatever the dtype of their
+/// operands, and return that dtype; products are those of the device for that dtype.
 pub trait NnBackend: Backend {
     /// Whether products of f32 matrices read fewer bits of their operands than these have, as the
     /// tensor cores of NVIDIA GPUs do: 11 of 24 (TensorFloat-32). See [`crate::exact_product`].

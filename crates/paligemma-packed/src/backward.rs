@@ -4,6 +4,7 @@
 
 use rayon::prelude::*;
 
+use crate::dense::Target;
 use crate::layout::{GROUP, INT4_BLOCK, LANES, PackedFormat, PackedLayout, STEP};
 use crate::math::vectorised;
 use crate::pack::{int4_scale, int8_scales};
@@ -12,24 +13,6 @@ use crate::pack::{int4_scale, int8_scales};
 const COLUMNS: usize = 2 * STEP;
 /// Output channels that are unpacked at once: with [`COLUMNS`] a quarter of a megabyte.
 const ROWS: usize = 32 * LANES;
-
-/// The gradient in the making, written by several threads at different columns.
-#[derive(Clone, Copy)]
-struct Columns(*mut f32);
-
-#[expect(unsafe_code, reason = "threads write columns of one matrix, which no slice can describe")]
-// SAFETY: every task writes only the columns that are its own, of a buffer that outlives it.
-unsafe impl Sync for Columns {}
-#[expect(unsafe_code, reason = "see above")]
-// SAFETY: see above.
-unsafe impl Send for Columns {}
-
-impl Columns {
-    /// Where a column begins.
-    fn at(self, column: usize) -> *mut f32 {
-        self.0.wrapping_add(column)
-    }
-}
 
 impl PackedLayout {
     /// The gradient of [`PackedLayout::linear`] for its activations, without what a bias or an
@@ -46,17 +29,18 @@ impl PackedLayout {
         assert_eq!(packed.len(), self.bytes(), "the packed matrix has another layout");
         assert_eq!(rows * self.outputs, grad.len(), "the gradient has another width");
         let mut out = vec![0.0; rows * self.inputs];
-        let columns = Columns(out.as_mut_ptr());
+        let all = Target { start: out.as_mut_ptr(), row: self.inputs };
         (0..self.inputs.div_ceil(COLUMNS)).into_par_iter().for_each_init(
             || vec![0.0; ROWS * COLUMNS],
-            |weights, task| self.task(packed, grad, task * COLUMNS, weights, columns),
+            |weights, task| self.task(packed, grad, task * COLUMNS, weights, all),
         );
         out
     }
 
     /// The input channels of one task, over all output channels.
-    fn task(&self, packed: &[u8], grad: &[f32], first: usize, weights: &mut [f32], out: Columns) {
-        let (rows, width) = (grad.len() / self.outputs, COLUMNS.min(self.inputs - first));
+    fn task(&self, packed: &[u8], grad: &[f32], first: usize, weights: &mut [f32], out: Target) {
+        let rows = grad.len() / self.outputs.max(1);
+        let width = COLUMNS.min(self.inputs - first);
         for block in (0..self.outputs).step_by(ROWS) {
             let outputs = ROWS.min(self.outputs - block);
             for panel in 0..outputs.div_ceil(LANES) {
@@ -77,9 +61,9 @@ impl PackedLayout {
                     rows,
                     width,
                     outputs,
-                    out.at(first),
+                    out.start.wrapping_add(first),
                     1,
-                    self.inputs as isize,
+                    out.row as isize,
                     true,
                     grad.as_ptr().add(block),
                     1,

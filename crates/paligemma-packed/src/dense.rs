@@ -53,9 +53,9 @@ impl<'a> Matrix<'a> {
     }
 
     fn holds(self, rows: usize, columns: usize) -> bool {
-        let last = |count: usize, stride| count.saturating_sub(1) * stride;
-        let empty = rows == 0 || columns == 0;
-        empty || last(rows, self.row) + last(columns, self.column) < self.values.len()
+        let last = |count: usize, stride| (count - 1).checked_mul(stride);
+        let reach = || last(rows, self.row)?.checked_add(last(columns, self.column)?);
+        rows == 0 || columns == 0 || reach().is_some_and(|last| last < self.values.len())
     }
 
     /// The matrix without its first rows and columns.
@@ -114,7 +114,7 @@ pub fn product(
     if few::suits(m, a, b) {
         return few::product([m, k, n], a, b, bias);
     }
-    let mut values = Vec::with_capacity(m * n);
+    let mut values = Vec::with_capacity(m.saturating_mul(n));
     let target = Target { start: values.as_mut_ptr(), row: n };
     let panels = n.div_ceil(COLUMNS);
     let rows = block(m, panels, if a.row < a.column { 1 } else { TASKS });
@@ -261,8 +261,7 @@ fn pack(panel: &mut [f32], [depth, columns, width]: [usize; 3], b: Matrix<'_>) {
         if b.row == 1 {
             places.zip(values).for_each(|(place, &value)| place[0] = value);
         } else {
-            let values = values.iter().step_by(b.row.max(1));
-            places.zip(values).for_each(|(place, &value)| place[0] = value);
+            places.enumerate().for_each(|(p, place)| place[0] = values[p * b.row]);
         }
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! A published `[out, in]` matrix is packed once; products read the packed bytes wherever they
 //! are, in memory or in a mapped file. The layout is the same for every CPU; the instructions are
-//! chosen at run time, from plain vectors to matrix tiles. Work is split over output channels
-//! only, going back over input channels, so results do not depend on the number of threads.
+//! chosen at run time, from plain vectors to matrix tiles. Work is split over results, each of which
+//! one thread sums in one order, so they do not depend on the number of threads.
 //!
 //! ```
 //! use paligemma_packed::{Activation, PackedFormat, PackedLayout};

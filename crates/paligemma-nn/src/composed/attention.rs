@@ -47,12 +47,18 @@ fn scores<B: NnBackend>(query: Tensor<B, 4>, key: Tensor<B, 4>, scoring: Scoring
 fn probabilities<B: Backend>(scores: Tensor<B, 4>, masked: Option<BoolTensor<B>>) -> Tensor<B, 4> {
     let scores = match masked {
         None => scores,
-        Some(masked) => mask_scores(scores, Tensor::new(masked)),
+        Some(masked) => mask_scores(scores, masked, MASKED_SCORE),
     };
     softmax(scores, 3)
 }
 
-fn mask_scores<B: Backend>(scores: Tensor<B, 4>, masked: Tensor<B, 3, Bool>) -> Tensor<B, 4> {
+/// `value` where a query must not attend.
+fn mask_scores<B: Backend>(
+    scores: Tensor<B, 4>,
+    masked: BoolTensor<B>,
+    value: f32,
+) -> Tensor<B, 4> {
+    let masked = Tensor::<B, 3, Bool>::new(masked);
     let [batch, kv_heads, rows, keys] = scores.dims();
     let length = masked.dims()[1];
     let groups = rows / length;
@@ -60,7 +66,7 @@ fn mask_scores<B: Backend>(scores: Tensor<B, 4>, masked: Tensor<B, 3, Bool>) -> 
         masked.reshape([batch, 1, 1, length, keys]).expand([batch, kv_heads, groups, length, keys]);
     scores
         .reshape([batch, kv_heads, groups, length, keys])
-        .mask_fill(masked, MASKED_SCORE)
+        .mask_fill(masked, value)
         .reshape([batch, kv_heads, rows, keys])
 }
 
@@ -97,7 +103,7 @@ pub(crate) fn attention_backward<B: NnBackend>(
     let query = fold(query, groups);
     let grad = fold(upcast::<B, 4>(grad).0, groups);
     let scores = scores(query.clone(), key.clone(), scoring);
-    let probabilities = probabilities(scores.clone(), masked);
+    let probabilities = probabilities(scores.clone(), masked.clone());
     let value_grad = matmul(probabilities.clone().transpose(), grad.clone());
     let weight_grad = matmul(grad, value.transpose());
     let along = (weight_grad.clone() * probabilities.clone()).sum_dim(3);
@@ -106,6 +112,11 @@ pub(crate) fn attention_backward<B: NnBackend>(
         None => score_grad,
         // The derivative of `tanh` is `1 - tanh^2`.
         Some(cap) => score_grad * scores.div_scalar(cap).powi_scalar(2).neg().add_scalar(1.0),
+    };
+    // A query to which all is masked has probabilities, and no gradient all the same.
+    let score_grad = match masked {
+        None => score_grad,
+        Some(masked) => mask_scores(score_grad, masked, 0.0),
     };
     let key_grad = matmul(score_grad.clone().transpose(), query);
     let query_grad = matmul(score_grad, key);

@@ -112,9 +112,19 @@ pub(super) struct Problem {
 }
 
 impl Problem {
-    fn new(query: &Heads, key: &Heads, masked: Option<BoolTensor<Flex>>, scoring: Scoring) -> Self {
+    /// # Panics
+    /// If the operands do not fit each other: what is written without checks relies on it.
+    fn new(
+        [query, key, value]: [&Heads; 3],
+        masked: Option<BoolTensor<Flex>>,
+        scoring: Scoring,
+    ) -> Self {
         let [batch, length, heads, width] = query.shape();
         let [_, keys, kv_heads, _] = key.shape();
+        let fit = key.shape() == [batch, keys, kv_heads, width] && value.shape() == key.shape();
+        assert!(fit, "queries, keys and values do not fit each other");
+        let shared = kv_heads > 0 && heads.is_multiple_of(kv_heads);
+        assert!(shared, "{heads} heads cannot share {kv_heads} of keys and values");
         let masked = masked.map(|masked| masked.to_contiguous());
         Self { batch, length, heads, width, keys, kv_heads, masked, scoring }
     }
@@ -240,7 +250,7 @@ pub(super) fn attention(
 ) -> Float {
     let dtype = query.dtype();
     let (query, key, value) = (Heads::new(query), Heads::new(key), Heads::new(value));
-    let problem = Problem::new(&query, &key, masked, scoring);
+    let problem = Problem::new([&query, &key, &value], masked, scoring);
     if query.shape()[1] == 1 {
         return decoding::attention(&problem, [&query, &key, &value], dtype);
     }
@@ -271,8 +281,9 @@ pub(super) fn attention_backward(
 ) -> AttentionGradients<Flex> {
     let dtype = operands[0].dtype();
     let [query, key, value, grad] = operands.map(Heads::new);
-    let problem = Problem::new(&query, &key, masked, scoring);
+    let problem = Problem::new([&query, &key, &value], masked, scoring);
     let Problem { batch, length, heads, width, keys, kv_heads, .. } = problem;
+    assert_eq!(grad.shape(), query.shape(), "the gradient has another shape");
     let (query_grad, query_target) = problem.room(length, heads);
     let (key_grad, key_target) = problem.room(keys, kv_heads);
     let (value_grad, value_target) = problem.room(keys, kv_heads);
@@ -304,9 +315,10 @@ pub(super) fn attention_backward(
                 );
                 let weight_target = Target { start: weights.as_mut_ptr(), row: keys };
                 multiply([length, keys, width], grad, value.transposed(), weight_target, false);
+                let masked = problem.masked(row);
                 vectorised(
                     #[inline(always)]
-                    || softmax_backward(scores, weights, slopes, keys, scoring.scale),
+                    || softmax_backward(scores, weights, slopes, masked, keys, scoring.scale),
                 );
                 let query_target = problem.head_target(query_target, length, row, head);
                 multiply([length, width, keys], matrix(weights), key, query_target, false);
@@ -329,12 +341,14 @@ pub(super) fn attention_backward(
 }
 
 /// Gradient of the products, in place of the gradient of the probabilities; `slopes` are those of
-/// the soft cap, if there is one.
+/// the soft cap, if there is one. What is masked has none, also where all is, and the probabilities
+/// are not zero.
 #[inline(always)]
 fn softmax_backward(
     probabilities: &[f32],
     gradient: &mut [f32],
     slopes: &[f32],
+    masked: Option<&[u8]>,
     keys: usize,
     scale: f32,
 ) {
@@ -347,6 +361,9 @@ fn softmax_backward(
     }
     for (gradient, slope) in gradient.iter_mut().zip(slopes) {
         *gradient *= slope;
+    }
+    for (gradient, &masked) in gradient.iter_mut().zip(masked.unwrap_or_default()) {
+        *gradient = if masked == 0 { *gradient } else { 0.0 };
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::slice::from_ref;
 
-use burn::tensor::{Bool, Distribution, Tensor};
+use burn::tensor::{Bool, Tensor};
 use burn_autodiff::Autodiff;
-use burn_flex::{Flex, FlexDevice};
+use burn_flex::Flex;
 
+use super::tests::random;
 use crate::composed::{primitive, tensor};
 use crate::{NnBackend, Precision, Scoring, attention, gated_gelu, gelu, residual};
 
@@ -16,10 +17,6 @@ const STEP: f64 = 3e-3;
 /// Error of a difference relative to the length of the gradient: the third derivative's and that
 /// of f32.
 const ERROR: f64 = 1e-3;
-
-fn random<const D: usize>(shape: [usize; D]) -> Tensor<Grad, D> {
-    Tensor::random(shape, Distribution::Normal(0.0, 1.0), &FlexDevice).require_grad()
-}
 
 /// The sum of products, in f64.
 fn dot<const D: usize>(a: Tensor<Flex, D>, b: Tensor<Flex, D>) -> f64 {

@@ -27,6 +27,7 @@ impl Operand {
 pub(super) fn linear(x: Float, weight: Float, bias: Option<Float>) -> Float {
     let (rows, inputs) = (x.layout().shape()[0], x.layout().shape()[1]);
     let outputs = weight.layout().shape()[0];
+    assert_eq!(weight.layout().shape()[1], inputs, "the weight is for another width");
     let exact = x.dtype() == DType::F32 && weight.dtype() == DType::F32;
     if !exact {
         return composed::linear::linear::<Flex>(x, weight, bias);

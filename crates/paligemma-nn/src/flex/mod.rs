@@ -31,7 +31,7 @@ use crate::{AdamWStep, AttentionGradients, NnBackend, Precision, Scoring};
 
 type Float = FloatTensor<Flex>;
 
-/// Contiguous f32 values of a tensor.
+/// The f32 values of a tensor, one after the other, which are all that its storage has.
 struct Values(FlexTensor);
 
 impl Values {
@@ -49,12 +49,12 @@ impl Values {
     }
 
     fn get(&self) -> &[f32] {
-        let (start, end) = self.0.layout().contiguous_offsets().unwrap_or((0, 0));
-        &self.0.storage::<f32>()[start..end]
+        self.0.storage()
     }
 }
 
 /// The tensor by itself, from the beginning to the end of its storage: its own where it already is.
+/// A clone would share the storage, and writing would copy it.
 fn whole(tensor: FlexTensor) -> FlexTensor {
     let layout = tensor.layout();
     let bytes = layout.num_elements() * tensor.dtype().size();

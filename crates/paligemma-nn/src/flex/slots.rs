@@ -13,11 +13,13 @@ pub(super) fn write(mut buffer: Float, start: usize, values: FlexTensor) -> Floa
     if !whole || buffer.dtype() != DType::F32 || values.dtype() != DType::F32 {
         return composed::write_slots::<Flex>(buffer, start, values);
     }
-    let (slots, elements) = (buffer.layout().shape()[1], buffer.layout().num_elements());
     let values = Values::new(values);
-    let (batch, count) = (values.shape()[0], values.shape()[1]);
-    let row = elements / batch.max(1);
-    let slot = row / slots.max(1);
+    let [batch, slots, heads, width] = buffer.layout().shape().dims();
+    let [_, count, ..]: [usize; 4] = values.shape().dims();
+    let fit = values.shape().dims() == [batch, count, heads, width] && start + count <= slots;
+    assert!(fit, "the values do not fit the buffer");
+    let slot = heads * width;
+    let row = slots * slot;
     let storage = buffer.storage_mut::<f32>();
     for (i, values) in values.get().chunks_exact((count * slot).max(1)).enumerate() {
         storage[i * row + start * slot..][..values.len()].copy_from_slice(values);

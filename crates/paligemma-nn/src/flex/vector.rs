@@ -62,7 +62,7 @@ pub(super) fn fill_rows(
     output
 }
 
-/// The sum of `a[i] * b[i]`, in eight running sums so that it vectorises.
+/// The sum of `a[i] * b[i]`, in sixteen running sums so that it vectorises.
 #[inline(always)]
 pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     fold(a, b, |a, b| a * b)

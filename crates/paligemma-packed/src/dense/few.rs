@@ -29,7 +29,7 @@ pub(super) fn product(
     b: Matrix<'_>,
     bias: Option<&[f32]>,
 ) -> Vec<f32> {
-    let mut values = Vec::with_capacity(m * n);
+    let mut values = Vec::with_capacity(m.saturating_mul(n));
     let target = Target { start: values.as_mut_ptr(), row: n };
     let width = piece(n, m * k).next_multiple_of(SIDE);
     (0..n.div_ceil(width)).into_par_iter().for_each(|task| {

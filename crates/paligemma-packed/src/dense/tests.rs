@@ -23,10 +23,17 @@ proptest! {
     fn products_are_sums_of_products(
         [m, k, n] in [0_usize..40, 0_usize..300, 0_usize..150],
         orders in any::<[bool; 2]>(),
+        repeated in any::<[bool; 2]>(),
         with_bias in any::<bool>(),
     ) {
         let (left, right, bias) = (numbers(m * k), numbers(k * n), numbers(n));
-        let (a, b) = (matrix(&left, m, k, orders[0]), matrix(&right, k, n, orders[1]));
+        let (mut a, mut b) = (matrix(&left, m, k, orders[0]), matrix(&right, k, n, orders[1]));
+        // A row that is all rows: a tensor that was expanded.
+        for matrix in [(&mut a, repeated[0]), (&mut b, repeated[1])] {
+            if let (matrix, true) = matrix {
+                matrix.row = 0;
+            }
+        }
         let made = product([m, k, n], a, b, with_bias.then_some(&bias));
         prop_assert_eq!(made.len(), m * n);
         let mut added = made.clone();

@@ -1,7 +1,9 @@
 //! Attention on matrix tiles: 32 queries at a time to all keys, softmax between two products.
 #![expect(unsafe_code, reason = "instructions of the machine")]
 
-use super::tiles::{Kind, Line, Operands, ROWS, Sums, TileSession, ZEROS, multiply, round, words};
+use super::tiles::{
+    Kind, Line, Operands, ROWS, Sums, TileSession, ZEROS, multiply, nearest, round, words,
+};
 use crate::attention::{Rows, Scoring};
 use crate::layout::LANES;
 use crate::math::{MASKED_SCORE, exp_or_zero};
@@ -58,7 +60,7 @@ impl Tiles {
             for (panel, (even, odd)) in even.chunks(LANES).zip(odd.chunks(LANES)).enumerate() {
                 let line = &mut values[panel * pairs * ROWS + pair].0;
                 for (word, (even, odd)) in line.iter_mut().zip(even.iter().zip(odd)) {
-                    *word = round_to_bf16(*even) | round_to_bf16(*odd) << 16;
+                    *word = nearest(*even) | nearest(*odd) << 16;
                 }
             }
         }

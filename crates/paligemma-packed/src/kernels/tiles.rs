@@ -71,11 +71,17 @@ pub(super) fn words(lines: &mut [Line]) -> &mut [[u32; 16]] {
     unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len()) }
 }
 
-/// To the nearest bfloat16; what is not a number stays none.
+/// The bits of the nearest bfloat16; what is not a number stays none.
+#[inline(always)]
+pub(super) fn nearest(value: f32) -> u32 {
+    if value.is_nan() { 0x7FC0 } else { round_to_bf16(value) }
+}
+
+/// [`nearest`] of every number.
 #[inline(always)]
 pub(super) fn round(x: &[f32], out: &mut [u16]) {
     for (value, out) in x.iter().zip(out) {
-        *out = if value.is_nan() { 0x7FC0 } else { round_to_bf16(*value) as u16 };
+        *out = nearest(*value) as u16;
     }
 }
 
@@ -129,7 +135,8 @@ pub(super) struct Operands {
 /// Adds the products of the operands to four tiles of sums, or begins them if they are `fresh`.
 ///
 /// # Safety
-/// The operands are as long as they say; a [`TileSession`] is open on this thread.
+/// The operands are as long as they say, one step at least; a [`TileSession`] is open on this
+/// thread.
 pub(super) unsafe fn multiply(kind: Kind, operands: &Operands, sums: &mut [Sums; 4], fresh: bool) {
     macro_rules! multiply {
         ($product:literal) => {
@@ -209,7 +216,8 @@ pub(super) unsafe fn multiply(kind: Kind, operands: &Operands, sums: &mut [Sums;
 /// A [`TileSession::few`] of as many rows is open on this thread.
 pub(crate) unsafe fn few_int8(rows: usize, x: &[i8], panel: &[u8]) -> [[i32; LANES]; FEW] {
     let depth = x.len() / rows;
-    assert!(rows <= FEW && depth * LANES == panel.len() && depth.is_multiple_of(64));
+    let whole = depth > 0 && depth.is_multiple_of(64);
+    assert!(rows <= FEW && depth * LANES == panel.len() && whole);
     let mut sums = [[0; LANES]; FEW];
     // SAFETY: see `multiply`; the session gives tiles their rows; a step reads 64 bytes of every row and sixteen lines of the panel.
     unsafe {
