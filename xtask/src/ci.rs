@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
-use crate::workspace::{self, Result, WITH_DEV, cargo, cargo_workspace};
+use crate::workspace::{self, Outcome, Result, WITH_DEV, cargo, cargo_workspace};
 use crate::{conformance, cross, golden, layers, tidy};
 
 /// Arguments of `ci`.
@@ -59,7 +59,7 @@ pub(crate) enum Stage {
 /// What a stage does: a command of its own, or another verb of this program.
 enum Work {
     Command(Command),
-    Verb(String, Box<dyn Fn() -> Result>),
+    Verb(String, Box<dyn Fn() -> Result<Outcome>>),
 }
 
 impl Stage {
@@ -68,7 +68,9 @@ impl Stage {
     }
 
     fn work(self, require: &str) -> Work {
-        let verb = |name: &str, run: fn() -> Result| Work::Verb(name.to_owned(), Box::new(run));
+        let verb = |name: &str, run: fn() -> Result| {
+            Work::Verb(name.to_owned(), Box::new(move || run().map(|()| Outcome::Passed)))
+        };
         match self {
             Self::Fmt => Work::Command(cargo(["fmt", "--all", "--check"])),
             Self::Tidy => verb("tidy", tidy::run),
@@ -79,7 +81,7 @@ impl Stage {
                 command.args(["--all-targets", "--", "-D", "warnings"]);
                 Work::Command(command)
             }
-            Self::Cross => verb("cross", cross::run),
+            Self::Cross => Work::Verb("cross".to_owned(), Box::new(cross::run)),
             Self::Test => Work::Command(cargo_workspace("test")),
             Self::Docs => {
                 let mut command = cargo_workspace("doc");
@@ -89,7 +91,9 @@ impl Stage {
             }
             Self::Conformance => {
                 let args = conformance::Args::required(require);
-                Work::Verb(args.shown(), Box::new(move || conformance::run(&args)))
+                let shown = args.shown();
+                let run = move || conformance::run(&args).map(|()| Outcome::Passed);
+                Work::Verb(shown, Box::new(run))
             }
         }
     }
@@ -101,10 +105,34 @@ impl Stage {
         }
     }
 
-    fn run(self, require: &str) -> Result {
+    fn run(self, require: &str) -> Result<Outcome> {
         match self.work(require) {
-            Work::Command(mut command) => workspace::run(&mut command),
+            Work::Command(mut command) => workspace::run(&mut command).map(|()| Outcome::Passed),
             Work::Verb(_, verb) => verb(),
+        }
+    }
+}
+
+/// A stage that was run.
+struct Ran {
+    outcome: Result<Outcome>,
+    time: Duration,
+}
+
+impl Ran {
+    fn word(&self) -> &'static str {
+        match self.outcome {
+            Ok(Outcome::Passed) => "passed",
+            Ok(Outcome::Skipped(_)) => "skipped",
+            Err(_) => "FAILED",
+        }
+    }
+
+    /// Why it was skipped; nothing if it was not. An error is told by `main`.
+    fn reason(&self) -> &str {
+        match &self.outcome {
+            Ok(Outcome::Skipped(reason)) => reason,
+            _ => "",
         }
     }
 }
@@ -130,40 +158,41 @@ fn execute(
     stages: &[Stage],
     require: &str,
     out: &mut impl Write,
-    run: impl Fn(Stage) -> Result,
+    run: impl Fn(Stage) -> Result<Outcome>,
 ) -> Result {
-    let mut times = Vec::new();
-    let mut outcome = Ok(());
+    let mut all: Vec<Ran> = Vec::new();
     for &stage in stages {
         say(out, &format!("ci: {} runs {}", stage.name(), stage.shown(require)));
         let start = Instant::now();
-        outcome = run(stage);
-        times.push(start.elapsed());
-        let word = if outcome.is_ok() { "passed" } else { "FAILED" };
-        say(out, &format!("ci: {} {word} in {}", stage.name(), seconds(start.elapsed())));
-        if outcome.is_err() {
+        let outcome = run(stage);
+        let ran = Ran { outcome, time: start.elapsed() };
+        let (word, time, reason) = (ran.word(), seconds(ran.time), ran.reason());
+        say(out, format!("ci: {} {word} in {time}  {reason}", stage.name()).trim_end());
+        let failed = ran.outcome.is_err();
+        all.push(ran);
+        if failed {
             break;
         }
     }
-    say(out, &summary(stages, &times, outcome.is_ok()));
-    outcome
+    say(out, &summary(stages, &all));
+    all.into_iter().try_for_each(|ran| ran.outcome.map(drop))
 }
 
-/// The closing table: a line for each stage, then one for all of them. `times` has one entry for
-/// each stage that ran; only the last of those can have failed.
-fn summary(stages: &[Stage], times: &[Duration], passed: bool) -> String {
+/// The closing table: a line for each stage, then one for all of them. `all` has one entry for
+/// each stage that ran.
+fn summary(stages: &[Stage], all: &[Ran]) -> String {
     let mut lines = vec!["ci: summary".to_owned()];
     for (index, stage) in stages.iter().enumerate() {
-        let failed = !passed && index + 1 == times.len();
-        let (word, time) = match times.get(index) {
-            Some(time) if failed => ("FAILED", seconds(*time)),
-            Some(time) => ("passed", seconds(*time)),
-            None => ("not run", String::new()),
+        let (word, time, reason) = match all.get(index) {
+            Some(ran) => (ran.word(), seconds(ran.time), ran.reason()),
+            None => ("not run", String::new(), ""),
         };
-        lines.push(format!("  {:<12} {word:<8} {time:>9}", stage.name()).trim_end().to_owned());
+        let line = format!("  {:<12} {word:<8} {time:>9}  {reason}", stage.name());
+        lines.push(line.trim_end().to_owned());
     }
-    let word = if passed { "passed" } else { "FAILED" };
-    lines.push(format!("  {:<12} {word:<8} {:>9}", "all", seconds(times.iter().sum())));
+    let word = if all.iter().any(|ran| ran.outcome.is_err()) { "FAILED" } else { "passed" };
+    let time: Duration = all.iter().map(|ran| ran.time).sum();
+    lines.push(format!("  {:<12} {word:<8} {:>9}", "all", seconds(time)));
     lines.join("\n")
 }
 
@@ -187,7 +216,10 @@ mod tests {
         let mut out = Vec::new();
         let outcome = execute(Stage::value_variants(), ALWAYS, &mut out, |stage| {
             ran.borrow_mut().push(stage);
-            if stage == Stage::Layers { Err("an edge too many".to_owned()) } else { Ok(()) }
+            if stage == Stage::Layers {
+                return Err("an edge too many".to_owned());
+            }
+            Ok(Outcome::Passed)
         });
         assert_eq!(outcome, Err("an edge too many".to_owned()));
         assert_eq!(*ran.borrow(), [Stage::Fmt, Stage::Tidy, Stage::Golden, Stage::Layers]);
@@ -203,12 +235,28 @@ mod tests {
     #[test]
     fn all_stages_passing_is_said_once_for_each_and_once_for_all() {
         let mut out = Vec::new();
-        execute(Stage::value_variants(), ALWAYS, &mut out, |_| Ok(())).unwrap();
+        execute(Stage::value_variants(), ALWAYS, &mut out, |_| Ok(Outcome::Passed)).unwrap();
         let text = String::from_utf8(out).unwrap();
         let stages = Stage::value_variants().len();
         assert_eq!(text.matches(" passed in ").count(), stages);
         assert_eq!(text.matches(" passed  ").count(), stages + 1);
         assert!(!text.contains("FAILED") && !text.contains("not run"));
+    }
+
+    #[test]
+    fn a_stage_that_is_skipped_is_said_to_be_and_why() {
+        let mut out = Vec::new();
+        let outcome = execute(Stage::value_variants(), ALWAYS, &mut out, |stage| {
+            let skipped = stage == Stage::Cross;
+            Ok(if skipped { Outcome::Skipped("no library".to_owned()) } else { Outcome::Passed })
+        });
+        assert_eq!(outcome, Ok(()));
+        let text = String::from_utf8(out).unwrap();
+        let said: Vec<&str> = text.lines().filter(|line| line.ends_with("  no library")).collect();
+        let [at_once, closing] = said[..] else { panic!("{text}") };
+        assert!(at_once.starts_with("ci: cross skipped in "), "{at_once}");
+        assert!(closing.starts_with("  cross        skipped "), "{closing}");
+        assert!(!text.contains("cross passed"), "{text}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::workspace::{self, Result};
+use crate::workspace::{self, Outcome, Result};
 
 /// What the kernels' other half is for: NEON instead of AVX, and no tiles.
 const TARGET: &str = "aarch64-unknown-linux-gnu";
@@ -18,19 +18,19 @@ const CRATES: [&str; 6] = [
     "paligemma-checkpoint",
 ];
 
-/// Checks the crates, if the target's standard library is installed.
+/// Checks the crates, or skips that where the target's standard library is not installed.
 ///
 /// # Errors
 /// One of them does not compile.
-pub(crate) fn run() -> Result {
+pub(crate) fn run() -> Result<Outcome> {
     let mut libraries = Command::new("rustc");
     libraries.args(["--print", "target-libdir", "--target", TARGET]);
     let folder = workspace::output(&mut libraries)?;
     if !Path::new(String::from_utf8_lossy(&folder).trim()).is_dir() {
-        println!("cross: skipped, for there is no {TARGET}: `rustup target add {TARGET}`");
-        return Ok(());
+        let reason = format!("there is no {TARGET}: `rustup target add {TARGET}`");
+        return Ok(Outcome::Skipped(reason));
     }
-    workspace::run(&mut command())
+    workspace::run(&mut command()).map(|()| Outcome::Passed)
 }
 
 fn command() -> Command {

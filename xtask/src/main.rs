@@ -29,7 +29,8 @@ enum Verb {
     Conformance(conformance::Args),
     /// Make the golden files again, or prove that they are what the manifest says
     Golden(golden::Args),
-    /// Check that the crates without C code compile for another kind of CPU
+    /// Check that the crates without C code compile for another kind of CPU, as `ci --stage cross`
+    /// does
     Cross,
     /// Prove that the workspace's dependencies run one way
     Layers,
@@ -57,7 +58,7 @@ fn main() -> ExitCode {
         Verb::Test => ci::run(&ci::Args::only(ci::Stage::Test)),
         Verb::Conformance(args) => conformance::run(&args),
         Verb::Golden(args) => golden::run(&args),
-        Verb::Cross => cross::run(),
+        Verb::Cross => ci::run(&ci::Args::only(ci::Stage::Cross)),
         Verb::Layers => layers::run(),
         Verb::Tidy => tidy::run(),
         Verb::Gallery => gallery::run(),

@@ -10,6 +10,14 @@ use serde_json::Value;
 /// What a verb gives back: nothing, or the one line that `main` prints.
 pub(crate) type Result<T = ()> = std::result::Result<T, String>;
 
+/// What became of a check that found nothing wrong.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Passed,
+    /// It could not be made, for a reason.
+    Skipped(String),
+}
+
 /// The backends beside flex, which is on by default, and training by several workers. Every command
 /// over the whole workspace takes this very string: another one would build the backends a second
 /// time, and that takes minutes.

@@ -12,6 +12,10 @@ use paligemma_files::WholeFile;
 use crate::wire::ResultRow;
 use crate::{BatchError, Row};
 
+/// Steps in which rows without an answer are put right. Each copies all lines, and holds the file
+/// before it open until the end.
+const STEPS: usize = 8;
+
 /// The results of the first rows of a job.
 #[derive(Debug)]
 pub(crate) struct Journal {
@@ -23,6 +27,8 @@ pub(crate) struct Journal {
     lines: usize,
     /// Places of lines without an answer that are to be tried again.
     retry: Vec<usize>,
+    /// How many of them are put right at a time.
+    step: usize,
     /// The new results of those of them that were.
     retried: BTreeMap<usize, ResultRow>,
     /// Rows without an answer that will not be tried again.
@@ -62,6 +68,7 @@ impl Journal {
         let end = journal.file.set_len(whole);
         end.and_then(|()| journal.file.seek(SeekFrom::Start(whole)))
             .map_err(|source| write_error(path, source))?;
+        journal.step = retry.len().div_ceil(STEPS);
         (journal.lines, journal.retry) = (lines, retry);
         Ok(journal)
     }
@@ -78,6 +85,7 @@ impl Journal {
             replaced: Vec::new(),
             lines: 0,
             retry: Vec::new(),
+            step: 0,
             retried: BTreeMap::new(),
             failed: 0,
         })
@@ -94,7 +102,7 @@ impl Journal {
     }
 
     /// Takes the results of the next of these places, in their order, and writes those without a
-    /// line in one piece. Lines are put right when all of them were tried again.
+    /// line in one piece. Lines are put right when a step of them was tried again, or the last.
     pub(crate) fn put(
         &mut self,
         results: impl IntoIterator<Item = (usize, ResultRow)>,
@@ -109,7 +117,7 @@ impl Journal {
                 lines += 1;
             }
         }
-        if self.retried.len() == self.retry.len() {
+        if self.retried.len() >= self.step.min(self.retry.len()) {
             self.settle()?;
         }
         self.file.write_all(&text).map_err(|source| write_error(&self.path, source))?;

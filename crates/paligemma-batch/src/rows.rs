@@ -43,6 +43,8 @@ struct Found {
 /// * a file ending in `.jsonl`: a row per line, `{"image": ..}` or `{"images": [..]}` with `prompt`
 ///   and `id` if wanted. Pictures are looked for beside the file; without an id the number of the
 ///   line is taken. Other fields are passed over.
+/// * any other file that is there: that picture alone, whichever signs are in its name. The row's id
+///   is its path.
 /// * else a pattern such as `photos/**/*.jpg`: every file that matches, in natural order. A row's id
 ///   is its path.
 ///
@@ -58,6 +60,8 @@ pub fn rows(source: &str, prompt: Option<&str>) -> Result<Vec<Row>, RowsError> {
         in_folder(path)?
     } else if path.extension() == Some(OsStr::new("jsonl")) {
         in_lines(path)?
+    } else if path.is_file() {
+        vec![single(source.to_owned(), path.to_owned())]
     } else {
         by_pattern(source)?
     };

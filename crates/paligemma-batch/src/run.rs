@@ -28,8 +28,8 @@ pub struct Summary {
 
 /// Answers the rows that have no result yet, `batch_size` at a time, and writes each batch before the
 /// next is begun. A row that cannot be answered becomes a result with an error, and the run goes on;
-/// where results are gone on with, such rows are tried again first, and their lines are replaced
-/// when all of them were.
+/// where results are gone on with, such rows are tried again first, and their lines are replaced an
+/// eighth of them at a time: a process that is killed loses the new answers since the last time.
 ///
 /// `progress` is told at the beginning and of every batch, and may break off; what is written then is
 /// whole, and [`Output::resume`] goes on after it.

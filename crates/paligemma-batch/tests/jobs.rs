@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fs;
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use paligemma::image::{Rgb, RgbImage};
@@ -263,6 +264,27 @@ fn rows_without_an_answer_are_tried_again_in_their_places() {
 }
 
 #[test]
+fn what_was_tried_again_outlives_a_kill() {
+    let desk = Desk::new();
+    let rows: Vec<Value> = (0..16).map(|id| json!({"image": "late.png", "id": id})).collect();
+    desk.write_rows(&rows);
+    let (job, out) = (desk.read_rows(Some("say")).unwrap(), desk.path("out.jsonl"));
+    create(&out, &job, 1).unwrap();
+    fs::copy(desk.path("40.png"), desk.path("late.png")).unwrap();
+    let output = Output::resume(&out, &job).unwrap();
+    // A panic: after a break it would put right all that it holds.
+    let kill = |summary: Summary| {
+        assert!(summary.done < 5, "killed here");
+        ControlFlow::Continue(())
+    };
+    let killed = AssertUnwindSafe(|| run(&Fake::default(), &job, &output, 1, kill));
+    assert!(catch_unwind(killed).is_err());
+    let answered = lines(&out).iter().filter(|row| row.get("error").is_none()).count();
+    assert_eq!(answered, 4, "two of sixteen at a time");
+    assert_eq!(resume(&out, &job, 1).unwrap(), Summary { rows: 16, done: 16, failed: 0 });
+}
+
+#[test]
 fn what_cannot_be_written_or_gone_on_with_is_said_at_once() {
     let desk = Desk::new();
     let nowhere = Output::create(&desk.path("no/such/out.jsonl")).unwrap_err();
@@ -386,6 +408,11 @@ fn rows_come_from_folders_and_patterns() {
     let full = |name: &str| desk.path(name).to_str().unwrap().to_owned();
     assert_eq!(listed("in/*.png").unwrap(), [full("in/.a.png"), full("in/10.png")]);
     assert_eq!(listed("10.png").unwrap(), [full("10.png")]);
+    for name in ["scan[1].png", "scan1.png"] {
+        fs::write(desk.path(name), "").unwrap();
+    }
+    assert_eq!(listed("scan[1].png").unwrap(), [full("scan[1].png")]);
+    assert_eq!(listed("scan[12].png").unwrap(), [full("scan1.png")]);
     assert!(matches!(listed("*.tiff"), Err(RowsError::Nothing { .. })));
     assert!(matches!(listed("[.png"), Err(RowsError::Pattern { .. })));
     assert!(matches!(listed("no.jsonl"), Err(RowsError::Read { .. })));

@@ -1,8 +1,9 @@
-//! `Checkpoint::not_finite`: tensors with numbers that are none, found by reading all of them.
+//! `not_finite`: tensors with numbers that are none, found by reading all of them.
 
 use burn::tensor::FloatDType;
 use paligemma_packed::{PackedFormat, PackedLayout};
 
+use crate::adapter::AdapterFile;
 use crate::checkpoint::{Checkpoint, Elements};
 use crate::load::Progress;
 use crate::source::SourceTensor;
@@ -26,16 +27,25 @@ impl Checkpoint {
         let mut done = 0;
         let mut found = Vec::new();
         for tensor in self.tensors.values() {
-            let count = count(tensor);
-            if count > 0 {
-                found.push(NotFinite { file_name: tensor.name.clone(), count });
-            }
+            found.extend(not_finite(tensor));
             tensor.release();
             done += tensor.data.len();
             progress(Progress { tensor: &tensor.name, done, total });
         }
         found
     }
+}
+
+impl AdapterFile {
+    /// The factors with numbers that are infinite or none, in the order of their paths.
+    pub fn not_finite(&self) -> Vec<NotFinite> {
+        self.factors.values().flatten().filter_map(not_finite).collect()
+    }
+}
+
+fn not_finite(tensor: &SourceTensor) -> Option<NotFinite> {
+    let count = count(tensor);
+    (count > 0).then(|| NotFinite { file_name: tensor.name.clone(), count })
 }
 
 /// The numbers of a tensor that are infinite or none; of a packed one, those of its scales too.

@@ -65,7 +65,7 @@ impl ModelArgs {
 
     /// Opens the model that was found as a ColPali.
     pub(crate) fn retriever(&self, place: &Place) -> Result<Retriever, Error> {
-        Ok(Retriever::open(place, self.device, self.dtype, |_| ())?)
+        Ok(model::open_retriever(place, self.device, self.dtype)?)
     }
 
     /// Looks at the model that was found.

@@ -192,7 +192,8 @@ pub(crate) enum Error {
     },
     /// A metric of boxes, and a row whose answer is none.
     #[error(
-        "{metric} compares {needs}, and line {line} of the data has {found:?}: use a metric of text,          such as exact"
+        "{metric} compares {needs}, and line {line} of the data has {found:?}: use a metric of text, \
+         such as exact"
     )]
     NoRegion {
         /// The metric.

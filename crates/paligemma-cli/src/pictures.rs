@@ -16,6 +16,13 @@ pub(crate) type Outcome<T> = (String, Result<T, String>);
 
 /// Opens a model for pictures, after asking what is quickly known: whether any of them is there.
 pub(crate) fn open_model(pictures: &[PathBuf], model: &ModelArgs) -> Result<PaliGemma, Error> {
+    check_any(pictures)?;
+    model.begin()?;
+    model.open(&model.locate()?)
+}
+
+/// Refuses pictures none of which is there.
+pub(crate) fn check_any(pictures: &[PathBuf]) -> Result<(), Error> {
     let there = |path: &PathBuf| {
         let missing = |source| PictureError::Read { path: path.clone(), source };
         File::open(path).map_err(missing)
@@ -26,8 +33,7 @@ pub(crate) fn open_model(pictures: &[PathBuf], model: &ModelArgs) -> Result<Pali
     {
         return Err(ModelError::from(error).into());
     }
-    model.begin()?;
-    model.open(&model.locate()?)
+    Ok(())
 }
 
 /// Does something with each picture. Of one that cannot be read that is said at once, on a line of

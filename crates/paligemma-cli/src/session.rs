@@ -101,6 +101,7 @@ impl Session {
         let model = prepare(query.model.open(&place)?)?;
         let load = start.elapsed();
         let pictures = pictures(&model)?;
+        model.check_room(&query.prompt, pictures.len())?;
         let start = Instant::now();
         let scene = model.encode(&pictures);
         let encode = start.elapsed();

@@ -243,6 +243,31 @@ fn every_fault_of_masks_is_told_with_its_record() {
 }
 
 #[test]
+fn a_picture_of_another_size_is_not_drawn() {
+    let (folder, mut annotations) = coco();
+    // Its mask would have 40 gigabytes.
+    let side = 200_000_u32;
+    annotations["images"][1]["width"] = side.into();
+    annotations["images"][1]["height"] = side.into();
+    annotations["annotations"][1]["bbox"] = json!([0, 0, side, side]);
+    annotations["annotations"][1]["segmentation"] = json!([[0, 0, side, 0, side, side]]);
+    let file = write(folder.path(), &annotations);
+    let options = options(folder.path(), &[Skip::Crowds]);
+    let mut drawn = 0;
+    let mut encode = |masks: &[Vec<f32>]| {
+        drawn += masks.len();
+        vec![[0; CODES]; masks.len()]
+    };
+    let said = faults(folder.path(), import_coco_masks(&file, &options, &mut encode));
+    assert_eq!(
+        said,
+        ["boxes.json: image 9: the picture has 64 x 64 pixels, its annotations are of 200000 x \
+          200000"]
+    );
+    assert_eq!(drawn, 2);
+}
+
+#[test]
 fn what_is_no_coco_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     for contents in ["", "[]", "{\"images\": []}", "{\"images\": 3}"] {

@@ -4,7 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::OnceLock;
 
-/// The instructions that a product uses. Results differ by rounding only.
+/// The instructions that a product with packed weights uses, and attention on tiles. Results differ
+/// by rounding only. Products of f32 and elementwise functions have kinds of their own, and always
+/// the machine's best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Isa {
     /// What the program was compiled for: SSE2 on x86-64, NEON on aarch64.

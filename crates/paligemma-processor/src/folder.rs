@@ -58,8 +58,9 @@ fn walk(folder: &Path, depth: usize) -> io::Result<PictureFiles> {
             Err(error) if error.loop_ancestor().is_some() => {}
             Err(error) => {
                 let path = error.path().unwrap_or(folder).to_owned();
-                // What leads nowhere has no kind, but a name.
-                if path.metadata().is_err() {
+                // A link that leads nowhere has no kind, but a name.
+                let is_link = path.symlink_metadata().is_ok_and(|entry| entry.is_symlink());
+                if is_link && path.metadata().is_err() {
                     found.pictures.push(path);
                 } else {
                     found.unreadable.push((path, error.into()));

@@ -79,7 +79,8 @@ impl<R: BufRead> Header<R> {
         let jpeg =
             Decompress::builder().with_markers(&[EXIF.0]).from_reader(source).map_err(damaged)?;
         let (width, height) = (jpeg.width() as u32, jpeg.height() as u32);
-        let components = jpeg.components().len();
+        // Grey becomes RGB.
+        let components = jpeg.components().len().max(3);
         check_size(width, height, u64::from(width) * u64::from(height) * components as u64)?;
         let orientation = jpeg
             .markers()

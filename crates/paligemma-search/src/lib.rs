@@ -17,7 +17,7 @@
 //! let picture = RgbImage::from_pixel(112, 112, [200, 40, 40].into());
 //! picture.save(folder.path().join("red.png"))?;
 //!
-//! let model = PaliGemma::pocket(DeviceSpec::Auto, Dtype::Auto)?;
+//! let model = PaliGemma::pocket(DeviceSpec::Flex, Dtype::Auto)?;
 //! let kept = folder.path().join("index");
 //! let report = update(&model, folder.path(), &kept, |_| ())?;
 //! assert_eq!((report.added, report.failed.len()), (1, 0));

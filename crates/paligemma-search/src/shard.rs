@@ -20,6 +20,8 @@ const VERSION: u32 = 1;
 const HEADER: &str = "paligemma-index";
 const EMBEDDINGS: &str = "embeddings";
 const FEATURES: &str = "features";
+/// The largest number of an embedding, whose length is 1, with room for rounding.
+const LARGEST: f32 = 1.01;
 
 /// What a file says about itself.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -117,16 +119,18 @@ impl Shard {
         }
     }
 
-    /// The embedding of a picture.
+    /// The embedding of a picture, whose distance to another is always finite.
     pub(crate) fn embedding(&self, row: usize) -> Result<Vec<f32>, SearchError> {
         let (values, _) = self.embedding_bytes(row).as_chunks();
-        self.finite(values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
+        let values = values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        self.checked(values, |value| value.abs() <= LARGEST)
     }
 
     /// The features of a picture, row by row.
     pub(crate) fn features(&self, row: usize) -> Result<Vec<f32>, SearchError> {
         let (values, _) = self.feature_bytes(row).as_chunks();
-        self.finite(values.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect())
+        let values = values.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect();
+        self.checked(values, f32::is_finite)
     }
 
     /// A picture as it is to be written to another file.
@@ -151,11 +155,16 @@ impl Shard {
         part(&self.map[self.features.clone()], row, self.header.rows.len())
     }
 
-    fn finite(&self, values: Vec<f32>) -> Result<Vec<f32>, SearchError> {
-        if values.iter().all(|value| value.is_finite()) {
+    /// Numbers that the model can have made.
+    fn checked(
+        &self,
+        values: Vec<f32>,
+        is_sound: impl Fn(f32) -> bool,
+    ) -> Result<Vec<f32>, SearchError> {
+        if values.iter().all(|&value| is_sound(value)) {
             Ok(values)
         } else {
-            Err(self.damaged("it has numbers that are not finite"))
+            Err(self.damaged("it has numbers that no model makes"))
         }
     }
 }

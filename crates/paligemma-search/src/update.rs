@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use paligemma::image::RgbImage;
@@ -35,13 +36,13 @@ pub struct Report {
     pub added: usize,
     /// Pictures that were as the index knew them.
     pub unchanged: usize,
-    /// Pictures that were taken out, since their files are gone or can no longer be read.
+    /// Pictures that were taken out, since their files are gone, or changed to what cannot be read.
     pub removed: usize,
-    /// Pictures that cannot be read; the next update tries again.
+    /// Pictures and folders that cannot be read; the next update tries again.
     pub failed: Vec<Failed>,
 }
 
-/// A picture that cannot be kept.
+/// A picture that cannot be kept, or a folder that cannot be listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failed {
     /// Where it is.
@@ -52,7 +53,8 @@ pub struct Failed {
 
 /// Reads what is new or changed below the folder `pictures` into the index in the folder `out`,
 /// made if need be and locked meanwhile, and takes out what is gone. A picture is known again by its path, size and
-/// time of change. After an interruption, the next update goes on where this one was.
+/// time of change. What cannot be looked at, such as all in a folder that cannot be listed, stays as it
+/// is. After an interruption, the next update goes on where this one was.
 ///
 /// # Errors
 /// If a folder cannot be read or written, another process writes the index, it is another model's or
@@ -77,6 +79,11 @@ pub fn update(
     }
 
     let (found, failed) = walk::pictures(&folder)?;
+    // A link to what is gone is gone itself.
+    let is_gone =
+        |path: &Path| path.metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    let unseen = failed.iter().map(|failed| failed.path.clone());
+    let unseen: Vec<PathBuf> = unseen.filter(|path| !is_gone(path)).collect();
     let (fresh, known): (Vec<FileState>, _) = {
         let latest = index::latest(&kept);
         let is_known = |file: &FileState| {
@@ -100,7 +107,7 @@ pub fn update(
         done += files.len();
         progress(Progress { done, total: fresh.len() });
     }
-    report.removed = sweep(out, model, &found)?;
+    report.removed = sweep(out, model, &Walked::new(&folder, &found, &unseen))?;
     Ok(report)
 }
 
@@ -172,16 +179,39 @@ fn plain(text: &str) -> String {
     words.join(" ").replace(char::is_control, "")
 }
 
+/// What a walk saw of a folder, and where it could not look.
+struct Walked<'a> {
+    folder: &'a Path,
+    /// Pictures by their paths in the folder.
+    found: HashMap<&'a str, &'a FileState>,
+    /// Files and folders of which nothing is known.
+    unseen: &'a [PathBuf],
+}
+
+impl<'a> Walked<'a> {
+    fn new(folder: &'a Path, found: &'a [FileState], unseen: &'a [PathBuf]) -> Self {
+        let found = found.iter().map(|file| (file.path.as_str(), file)).collect();
+        Self { folder, found, unseen }
+    }
+
+    /// Whether a file is as it was, or may be: where nothing was seen, nothing is gone.
+    fn may_have(&self, file: &FileState) -> bool {
+        if let Some(found) = self.found.get(file.path.as_str()) {
+            return *found == file;
+        }
+        let path = walk::path(self.folder, &file.path);
+        self.unseen.iter().any(|unseen| path.starts_with(unseen))
+    }
+}
+
 /// Takes out the rows that newer ones replace, and those whose files are not as they were; gives
 /// the number of pictures that are no longer in the index.
-fn sweep(out: &Path, model: &PaliGemma, found: &[FileState]) -> Result<usize, SearchError> {
-    let found: HashMap<&str, &FileState> = found.iter().map(|f| (f.path.as_str(), f)).collect();
+fn sweep(out: &Path, model: &PaliGemma, walked: &Walked<'_>) -> Result<usize, SearchError> {
     let shards = index::open_shards(out, model)?;
     let latest = index::latest(&shards);
     let lives = |shard: usize, row: usize| {
         let file = &shards[shard].header.rows[row].file;
-        latest.get(file.path.as_str()) == Some(&(shard, row))
-            && found.get(file.path.as_str()) == Some(&file)
+        latest.get(file.path.as_str()) == Some(&(shard, row)) && walked.may_have(file)
     };
     for (number, shard) in shards.iter().enumerate() {
         let rows = 0..shard.header.rows.len();
@@ -201,4 +231,25 @@ fn rewrite(shard: &Shard, rows: &[usize]) -> Result<(), SearchError> {
     }
     let entries: Vec<Entry> = rows.iter().map(|&row| shard.entry(row)).collect();
     shard::write(&shard.path, &shard.header, &entries, shard.shape)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_seen_is_not_gone() {
+        let folder = Path::new("album");
+        let state = |path: &str| FileState { path: path.to_owned(), bytes: 1, modified: 1 };
+        let found = [state("a.png")];
+        let unseen = ["locked", "b.png"].map(|name| folder.join(name));
+        let walked = Walked::new(folder, &found, &unseen);
+        for path in ["a.png", "b.png", "locked/c.png", "locked/deep/d.png"] {
+            assert!(walked.may_have(&state(path)), "{path}");
+        }
+        for path in ["c.png", "locked.png", "other/locked/c.png"] {
+            assert!(!walked.may_have(&state(path)), "{path}");
+        }
+        assert!(!walked.may_have(&FileState { bytes: 2, ..state("a.png") }));
+    }
 }

@@ -46,10 +46,11 @@ impl Lora {
         Self { rank, alpha: 2.0 * rank as f64, dropout: 0.0, targets }
     }
 
-    /// What PEFT's files say of them, for the model `base`: a folder or a hub id.
-    pub fn config(&self, base: &str) -> AdapterConfig {
+    /// What PEFT's files say of them, for the model `base`, a folder or a hub id, in a version of it.
+    pub fn config(&self, base: &str, revision: Option<&str>) -> AdapterConfig {
         let Self { rank, alpha, dropout, .. } = *self;
-        AdapterConfig { base: base.to_owned(), rank, alpha, dropout }
+        let (base, revision) = (Some(base.to_owned()), revision.map(str::to_owned));
+        AdapterConfig { base, revision, rank, alpha, dropout }
     }
 
     /// The same model for one step of training: its adapters leave numbers of their inputs out,

@@ -62,6 +62,7 @@ impl Finetune<'_> {
     ///
     /// A run whose folder holds a checkpoint goes on from it, to the same bits that it would have
     /// come to without the interruption. Of several workers the first alone measures and writes.
+    /// What was trained before examples or measuring fail is kept.
     ///
     /// # Errors
     /// If data, model or folder cannot be used, the loss is not finite, or another worker fails.
@@ -83,51 +84,84 @@ impl Finetune<'_> {
         self.meet::<B>(&trainer, count, device)?;
         let parameters = &parameters;
         let begun = Event::Begun { parameters, examples: count, steps: first, total, needs };
-        let mut goes_on = !self.peers.any::<B>(observe(begun).is_break(), device)?;
+        let stops = observe(begun).is_break();
+        self.train(&examples, &mut trainer, &mut keeper, stops, &mut observe)?;
+        self.peers.leave::<B>()?;
+        let steps = trainer.steps;
+        Ok(if steps == total { Outcome::Done } else { Outcome::Stopped { steps, total } })
+    }
 
-        let (started, mut seen) = (Instant::now(), 0);
-        let ahead = prepared(Arc::clone(&examples), self.peers.clone(), first..total);
+    /// Trains from where the trainer is to the end, or until somebody stops the run.
+    fn train<B: NnBackend>(
+        &self,
+        examples: &Arc<Examples>,
+        trainer: &mut Trainer<Autodiff<B>>,
+        keeper: &mut Keeper<'_, B>,
+        mut stops: bool,
+        observe: &mut impl FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> Result<(), FinetuneError> {
+        let (device, count) = (keeper.device, examples.len());
+        let (first, total) = (trainer.steps, trainer.schedule.steps);
         let mut trouble = None;
+        if !stops && self.ends_epoch(first, count) {
+            let caught_up = keeper.catch_up(trainer, self.epoch(first, count), observe);
+            stops = is_break(caught_up, &mut trouble);
+        }
+        let mut goes_on = !self.peers.any::<B>(stops, device)?;
+        let (started, mut seen) = (Instant::now(), 0);
+        let ahead = prepared(Arc::clone(examples), self.peers.clone(), first..total);
         while goes_on && trainer.steps < total {
-            // The thread that prepares ends only after the last step or with an error.
-            let Ok(parts) = ahead.recv() else { break };
-            let parts = trouble.take().map_or(parts.map_err(FinetuneError::from), Err);
+            let parts = match ahead.recv() {
+                Ok(parts) => parts.map_err(FinetuneError::from),
+                // The thread that prepares ends after the last step, with an error or by a panic.
+                Err(_) => Err(FinetuneError::Unprepared { step: trainer.steps + 1 }),
+            };
+            let parts = trouble.take().map_or(parts, Err);
             let failed = self.peers.any::<B>(parts.is_err(), device)?;
-            let parts = parts?;
-            if failed {
-                return Err(PeersError::Another.into());
-            }
+            let parts = match parts {
+                Ok(parts) if !failed => parts,
+                ended => return Err(self.given_up(ended.err(), trainer, keeper, observe)),
+            };
             let stepped = trainer.step(parts)?;
             let steps = trainer.steps;
             let Stepped { loss, norm, .. } = stepped;
             if !(loss.is_finite() && norm.is_finite()) {
                 return Err(FinetuneError::NotFinite { step: steps, loss, norm });
             }
-            let (before, epoch) = (self.epoch(steps - 1, count), self.epoch(steps, count));
             seen += self.examples_of(steps - 1, count);
             let seconds = started.elapsed().as_secs_f64();
             let left = seconds * (total - steps) as f64 / (steps - first) as f64;
-            let pace = seen as f64 / seconds;
+            let (epoch, pace) = (self.epoch(steps, count), seen as f64 / seconds);
             let event = Event::Step { steps, total, epoch, stepped, pace, left };
-            let mut stops = observe(event).is_break();
-            let epoch_ends = epoch.floor() > before.floor() || steps == total;
-            match keeper.note(&trainer, epoch, stepped, epoch_ends, &mut observe) {
-                Ok(flow) => stops |= flow.is_break(),
-                Err(error) => trouble = Some(error),
-            }
+            stops = observe(event).is_break();
+            let epoch_ends = self.ends_epoch(steps, count);
+            let noted = keeper.note(trainer, epoch, stepped, epoch_ends, observe);
+            stops |= is_break(noted, &mut trouble);
             goes_on = !self.peers.any::<B>(stops, device)?;
-            let due = epoch_ends || !goes_on || steps.is_multiple_of(self.settings.save_every);
+            let due = !goes_on || steps.is_multiple_of(self.settings.save_every);
             if due && trouble.is_none() {
-                let saved = keeper.save(&trainer, started.elapsed().as_secs_f64(), &mut observe);
-                trouble = saved.err();
+                trouble = keeper.save(trainer, observe).err();
             }
         }
-        if let Some(error) = trouble {
-            return Err(error);
-        }
-        self.peers.leave::<B>()?;
-        let steps = trainer.steps;
-        Ok(if steps == total { Outcome::Done } else { Outcome::Stopped { steps, total } })
+        let Some(error) = trouble else { return Ok(()) };
+        keeper.save(trainer, observe).ok();
+        Err(error)
+    }
+
+    /// Why the run ends before its end: for this error or, without one, for that of another worker.
+    /// What was trained until then is kept.
+    fn given_up<B: NnBackend>(
+        &self,
+        error: Option<FinetuneError>,
+        trainer: &Trainer<Autodiff<B>>,
+        keeper: &mut Keeper<'_, B>,
+        observe: &mut impl FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> FinetuneError {
+        // The first error is told, whether or not another follows.
+        keeper.save(trainer, observe).ok();
+        // A worker that fails may end the process: none does until the first one has written.
+        self.peers.any::<B>(true, keeper.device).ok();
+        error.unwrap_or_else(|| PeersError::Another.into())
     }
 
     /// What the run takes, if there is memory for it.
@@ -176,6 +210,12 @@ impl Finetune<'_> {
     fn epoch(&self, steps: usize, examples: usize) -> f64 {
         let seen = (steps * self.settings.batch_size).min(self.settings.epochs * examples);
         seen as f64 / examples as f64
+    }
+
+    /// Whether an epoch ends with the last of so many steps.
+    fn ends_epoch(&self, steps: usize, examples: usize) -> bool {
+        let epoch = |steps| self.epoch(steps, examples).floor();
+        steps > 0 && epoch(steps) > epoch(steps - 1)
     }
 
     /// Examples of a step, of all workers.
@@ -237,6 +277,20 @@ impl Finetune<'_> {
         }
         trainer.peers = self.peers.clone();
         Ok((trainer, parameters))
+    }
+}
+
+/// Whether somebody asks for an end; an error is kept until all workers can be told of it.
+fn is_break(
+    noted: Result<ControlFlow<()>, FinetuneError>,
+    trouble: &mut Option<FinetuneError>,
+) -> bool {
+    match noted {
+        Ok(flow) => flow.is_break(),
+        Err(error) => {
+            *trouble = Some(error);
+            false
+        }
     }
 }
 

@@ -83,8 +83,7 @@ impl Gradients {
             fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<A, D>>) {
                 let gradient = self.gradients.get::<A::InnerBackend, D>(param.id);
                 let Some(gradient) = gradient else { return };
-                let square = gradient.square().sum().into_data().iter::<f64>().sum::<f64>();
-                self.squares += square;
+                self.squares += sum_of_squares(gradient);
             }
         }
         let mut norm = Norm { gradients: &self.0, squares: 0.0 };
@@ -197,6 +196,15 @@ impl Gradients {
     }
 }
 
+/// The sum of all squares, with the same bits each time.
+///
+/// Rows are summed on the device, and their sums are added here, in their order: burn-flex 0.21
+/// (`reduce.rs`) sums a large tensor as a whole in parts that its threads add as they come.
+pub(crate) fn sum_of_squares<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> f64 {
+    let rows = tensor.square().sum_dim(D - 1).into_data();
+    rows.iter::<f64>().sum()
+}
+
 /// The same parameters as leaves that no graph knows yet, in the type that is computed in.
 ///
 /// A leaf is used in one graph only: burn 0.21 with its `distributed` feature, which CUDA brings,
@@ -230,4 +238,25 @@ pub fn trained_parameters<B: Backend, M: Module<B>>(module: &M) -> usize {
     let mut count = Count(0);
     module.visit(&mut count);
     count.0
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::TensorData;
+    use burn_flex::{Flex, FlexDevice};
+
+    use super::*;
+
+    #[test]
+    fn squares_of_a_large_matrix_have_one_sum() {
+        // More numbers than flex leaves to one thread.
+        let shape = [2100_usize, 2048];
+        let numbers = (0..shape[0] * shape[1]).map(|at| (at as f32 * 0.37).sin());
+        let numbers: Vec<f32> = numbers.collect();
+        let exact: f64 = numbers.iter().map(|&number| f64::from(number).powi(2)).sum();
+        let matrix = Tensor::<Flex, 2>::from_data(TensorData::new(numbers, shape), &FlexDevice);
+        let sums: Vec<f64> = (0..8).map(|_| sum_of_squares(matrix.clone())).collect();
+        assert!((sums[0] - exact).abs() < 1e-6 * exact, "{} for {exact}", sums[0]);
+        assert!(sums.iter().all(|sum| sum.to_bits() == sums[0].to_bits()), "{sums:?}");
+    }
 }

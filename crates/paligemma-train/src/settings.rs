@@ -33,6 +33,9 @@ fn one() -> usize {
 pub struct Settings {
     /// The model that is trained: `embedded`, a folder or a hub id.
     pub model: String,
+    /// The version of a hub's model, if not its main one.
+    #[serde(default)]
+    pub revision: Option<String>,
     /// The examples.
     pub data: PathBuf,
     /// Examples that only measure.
@@ -83,6 +86,7 @@ impl Settings {
     pub fn new(model: String, data: PathBuf) -> Self {
         Self {
             model,
+            revision: None,
             data,
             eval: None,
             metric: None,

@@ -6,6 +6,7 @@ use burn::tensor::{FloatDType, Tensor};
 use paligemma::Model;
 use paligemma_nn::{Dropout, NnBackend};
 
+use crate::gradients::sum_of_squares;
 use crate::{
     Backward, Gradients, HostBatch, Lora, Loss, Mean, MixedOptimizer, Peers, PeersError, Schedule,
     Selection, Settings, suffix_loss,
@@ -147,8 +148,7 @@ where
             fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<A, D>>) {
                 let value = param.val();
                 if value.is_require_grad() {
-                    let sum = value.inner().square().sum().into_data().iter::<f32>().sum::<f32>();
-                    self.0 = self.0.rotate_left(7) ^ u64::from(sum.to_bits());
+                    self.0 = self.0.rotate_left(7) ^ sum_of_squares(value.inner()).to_bits();
                 }
             }
         }

@@ -5,15 +5,17 @@ mod support;
 
 use std::fs;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::FloatDType;
 use burn_flex::{Flex, FlexDevice};
+use paligemma::image::{Rgb, RgbImage};
 use paligemma::{DeviceSpec, Model, Place, Storage, pocket};
 use paligemma_checkpoint::{Checkpoint, PaliGemmaConfig, save_module};
 use paligemma_nn::PackedFormat;
 use paligemma_train::{
-    Event, Finetune, FinetuneError, LoraSettings, Outcome, Peers, RunDirectory, Settings,
+    Event, ExamplesError, Finetune, FinetuneError, LoraSettings, Outcome, Peers, Progress,
+    RunDirectory, Settings,
 };
 use safetensors::SafeTensors;
 
@@ -37,13 +39,23 @@ fn run_of(
     storage: Storage,
     stop_after: usize,
 ) -> Result<Outcome, FinetuneError> {
-    let run = &RunDirectory::create(folder).unwrap();
-    let (device, judge, peers) = (DeviceSpec::Flex, None, &Peers::alone());
-    let finetune = Finetune { settings, place, run, storage, device, judge, peers };
-    finetune.run::<Flex>(&FlexDevice, |event| match event {
+    observed(place, settings, folder, storage, |event| match event {
         Event::Step { steps, .. } if steps == stop_after => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
     })
+}
+
+fn observed(
+    place: &Place,
+    settings: &Settings,
+    folder: &Path,
+    storage: Storage,
+    observe: impl FnMut(Event<'_>) -> ControlFlow<()>,
+) -> Result<Outcome, FinetuneError> {
+    let run = &RunDirectory::create(folder).unwrap();
+    let (device, judge, peers) = (DeviceSpec::Flex, None, &Peers::alone());
+    let finetune = Finetune { settings, place, run, storage, device, judge, peers };
+    finetune.run::<Flex>(&FlexDevice, observe)
 }
 
 /// The newest checkpoint's weights, and the log.
@@ -81,6 +93,87 @@ fn adapters_over_packed_matrices_go_on_to_the_same_bits() {
     let settings = Settings { lora, recompute: true, ..data(folder.path()) };
     let int8 = Storage::Packed(PackedFormat::Int8);
     is_the_same_when_taken_up(&settings, int8, "adapter_model.safetensors");
+}
+
+/// The newest checkpoint of a run.
+fn latest(folder: &Path) -> (PathBuf, Progress) {
+    RunDirectory::create(folder).unwrap().latest().unwrap().unwrap()
+}
+
+/// Cuts a picture off; what it was.
+fn cut_off(picture: &Path) -> Vec<u8> {
+    let whole = fs::read(picture).unwrap();
+    fs::write(picture, &whole[..whole.len() / 2]).unwrap();
+    whole
+}
+
+#[test]
+fn a_picture_that_cannot_be_read_later_leaves_what_was_trained() {
+    let folder = tempfile::tempdir().unwrap();
+    let [whole, broken] = ["whole", "broken"].map(|name| folder.path().join(name));
+    // No epoch ends before the fifth step, and no other checkpoint is due.
+    let (epochs, batch_size, accumulate, save_every) = (2, 1, 1, 100);
+    let settings = data(folder.path());
+    let settings = Settings { epochs, batch_size, accumulate, save_every, ..settings };
+    assert_eq!(run(&settings, &whole, F32, 0).unwrap(), Outcome::Done);
+
+    let pictures = ["red", "green", "blue", "yellow", "black"]
+        .map(|name| folder.path().join(format!("{name}.png")));
+    // Four steps at most are prepared by the end of the first.
+    let (mut were, mut trained) = (Vec::new(), 0);
+    let error = observed(&Place::Embedded, &settings, &broken, F32, |event| {
+        if let Event::Step { steps, .. } = event {
+            trained = steps;
+            if steps == 1 {
+                were = pictures.iter().map(|picture| cut_off(picture)).collect();
+            }
+        }
+        ControlFlow::Continue(())
+    });
+    let error = error.unwrap_err();
+    assert!(matches!(error, FinetuneError::Examples(ExamplesError::Picture(_))), "{error}");
+    assert!((1..5).contains(&trained), "{trained}");
+    assert_eq!(latest(&broken).1.total, trained);
+
+    for (picture, bytes) in pictures.iter().zip(were) {
+        fs::write(picture, bytes).unwrap();
+    }
+    assert_eq!(run(&settings, &broken, F32, 0).unwrap(), Outcome::Done);
+    let weights = "model.safetensors";
+    assert!(left(&whole, weights) == left(&broken, weights), "the runs differ");
+}
+
+#[test]
+fn a_picture_that_cannot_be_measured_leaves_the_epoch() {
+    let folder = tempfile::tempdir().unwrap();
+    let [whole, broken] = ["whole", "broken"].map(|name| folder.path().join(name));
+    let picture = folder.path().join("held_out.png");
+    // Its header is whole where half of it is cut off.
+    let colour = |x: u32, y: u32| Rgb([x as u8, y as u8, (x * y) as u8]);
+    RgbImage::from_fn(112, 112, colour).save(&picture).unwrap();
+    let rows = folder.path().join("held_out.jsonl");
+    let row = r#"{"image": "held_out.png", "prefix": "caption en", "suffix": "a house"}"#;
+    fs::write(&rows, row).unwrap();
+    let settings = Settings { eval: Some(rows), save_every: 100, ..data(folder.path()) };
+    assert_eq!(run(&settings, &whole, F32, 0).unwrap(), Outcome::Done);
+
+    let bytes = cut_off(&picture);
+    // The first epoch, and then again: nothing is trained beyond what is to be measured.
+    for _ in 0..2 {
+        let error = run(&settings, &broken, F32, 0).unwrap_err();
+        assert!(matches!(error, FinetuneError::Examples(ExamplesError::Picture(_))), "{error}");
+        assert_eq!(latest(&broken).1.total, 3);
+    }
+    // A run that is taken up adds its seconds to those of before.
+    let (checkpoint, progress) = latest(&broken);
+    let long = serde_json::to_vec(&Progress { seconds: 1e6, ..progress }).unwrap();
+    fs::write(checkpoint.join("progress.json"), long).unwrap();
+
+    fs::write(&picture, bytes).unwrap();
+    assert_eq!(run(&settings, &broken, F32, 0).unwrap(), Outcome::Done);
+    assert!(latest(&broken).1.seconds > 1e6);
+    let weights = "model.safetensors";
+    assert!(left(&whole, weights) == left(&broken, weights), "the runs differ");
 }
 
 /// The tensors of a loaded checkpoint that one step changes, and those that it leaves bit for bit.

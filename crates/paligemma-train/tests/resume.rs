@@ -1,5 +1,7 @@
 //! A run that is saved and resumed goes on exactly as if it had not been interrupted.
 
+mod support;
+
 use burn::module::AutodiffModule;
 use burn::tensor::{Tensor, TensorData};
 use burn_autodiff::Autodiff;
@@ -31,7 +33,8 @@ fn model() -> Model<B> {
         head_dim: 6,
         ..GemmaConfig::gemma_2b(50)
     };
-    numbered::<B, _>(Model::new(&vision, &text, &FlexDevice))
+    // Numbering reads every parameter, and so draws it.
+    support::drawn(3, || numbered::<B, _>(Model::new(&vision, &text, &FlexDevice)))
 }
 
 fn step(

@@ -1,12 +1,13 @@
 //! Adapters on PaliGemma 2: their gradients follow from the reference's, and a step moves nothing
 //! else.
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::backend::Backend;
 use burn::tensor::{FloatDType, Int, Tensor, TensorData};
 use burn_autodiff::Autodiff;
 use burn_flex::{Flex, FlexDevice};
@@ -69,8 +70,7 @@ fn adapted(storage: Storage) -> (Model<B>, Selection) {
     let checkpoint = Checkpoint::open(&folder).unwrap();
     let model = Model::load(&config, &checkpoint, storage, &FlexDevice, |_| ()).unwrap().0;
     let selection = settings().selection().unwrap();
-    <Flex as Backend>::seed(&FlexDevice, 7);
-    (select(model, &selection).unwrap().0, selection)
+    (support::drawn(7, || select(model, &selection).unwrap().0), selection)
 }
 
 /// What a walk finds of every parameter, by its path.

@@ -96,10 +96,7 @@ fn best(
     checkpoint: &Checkpoint,
     computes: impl Fn(FloatDType) -> bool,
 ) -> Storage {
-    let file = match checkpoint.tensors().next().map(|tensor| tensor.elements) {
-        Some(Elements::Float(dtype)) => dtype,
-        _ => FloatDType::F32,
-    };
+    let file = usual(checkpoint);
     match (device, checkpoint.packed_format()) {
         (DeviceSpec::Flex, Some(format)) => Storage::Packed(format),
         (DeviceSpec::Flex, None) if file != FloatDType::F32 => Storage::Packed(PackedFormat::Bf16),
@@ -107,6 +104,16 @@ fn best(
         _ if computes(file) => Storage::Dense(file),
         _ => Storage::Dense(FloatDType::F32),
     }
+}
+
+/// The float type of most numbers in the files: some are of another, such as norms.
+fn usual(checkpoint: &Checkpoint) -> FloatDType {
+    let count = |dtype: FloatDType| -> usize {
+        let such = checkpoint.tensors().filter(|tensor| tensor.elements == Elements::Float(dtype));
+        such.map(|tensor| tensor.shape.iter().product::<usize>()).sum()
+    };
+    let types = [FloatDType::F16, FloatDType::BF16, FloatDType::F32];
+    types.into_iter().max_by_key(|&dtype| count(dtype)).unwrap_or(FloatDType::F32)
 }
 
 impl From<Storage> for Dtype {

@@ -50,6 +50,12 @@ pub enum Error {
         /// What is wrong with that.
         cause: String,
     },
+    /// An adapter that says nothing of the model that it is for.
+    #[error("the adapter in {} does not say for which model it is: name it with --base", adapter.display())]
+    NoBase {
+        /// The adapter's folder.
+        adapter: PathBuf,
+    },
     /// A base was named for what is no adapter.
     #[error("`{model}` is no adapter, which could have a base: leave --base out")]
     NoAdapter {
@@ -59,6 +65,12 @@ pub enum Error {
     /// A model without a configuration of its own, so without a head for retrieval.
     #[error("{model} is no ColPali, which reads pages: name one with --model")]
     NoColPali {
+        /// The model.
+        model: String,
+    },
+    /// A ColPali for pictures of another size.
+    #[error("{model} is a ColPali, whose pages keep their size: leave --resolution out")]
+    ColPaliResolution {
         /// The model.
         model: String,
     },

@@ -76,7 +76,7 @@ pub use paligemma_nn::{
 };
 pub use paligemma_processor::{Bitmap, Polygon, Rle, SoftMask, image};
 pub use pipeline::PaliGemma;
-pub use place::{Architecture, EMBEDDED, Place};
+pub use place::{Architecture, EMBEDDED, Fetch, Place};
 pub use retriever::Retriever;
 pub use sampling::{Sampling, highest};
 pub use score::Candidate;

@@ -72,13 +72,12 @@ impl<B: NnBackend> Model<B> {
         }
     }
 
-    /// The same model with an adapter: added to matrices that are dense, beside those that are
-    /// packed.
+    /// The same model with an adapter ([`AdapterFile::merge`]).
     ///
     /// # Errors
     /// If the adapter is not for a model of these shapes.
     pub fn adapted(self, adapter: &AdapterFile) -> Result<Self, AdapterError> {
-        Ok(adapter.apply::<B, Self>(self)?.each_projection(|_, projection| projection.merged()))
+        adapter.merge(self)
     }
 
     /// A model of these parts.

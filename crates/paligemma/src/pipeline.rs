@@ -43,11 +43,14 @@ impl std::fmt::Debug for PaliGemma {
 }
 
 /// The folder of a model that is no folder: of the hub, where this build knows it.
-fn fetch(name: &str) -> Result<PathBuf, Error> {
-    #[cfg(feature = "hub")]
-    return Ok(paligemma_checkpoint::hub::resolve(name, None, |_| ())?);
-    #[cfg(not(feature = "hub"))]
-    return Err(Error::NotAFolder { path: name.into() });
+#[cfg(feature = "hub")]
+fn fetch(name: &str, revision: Option<&str>) -> Result<PathBuf, Error> {
+    Ok(paligemma_checkpoint::hub::resolve(name, revision, |_| ())?)
+}
+
+#[cfg(not(feature = "hub"))]
+fn fetch(name: &str, _: Option<&str>) -> Result<PathBuf, Error> {
+    Err(Error::NotAFolder { path: name.into() })
 }
 
 /// Opens a checkpoint on the backend that was chosen.
@@ -103,7 +106,7 @@ impl PaliGemma {
         if !folder.is_dir() {
             return Err(Error::NotAFolder { path: folder.to_owned() });
         }
-        let place = Place::locate(&folder.to_string_lossy(), None, &mut fetch)?;
+        let place = Place::in_folder(folder.to_owned(), None, &mut fetch)?;
         Self::open_place(&place, device, dtype, progress)
     }
 
@@ -121,8 +124,7 @@ impl PaliGemma {
         let tokenizer = place.tokenizer(&config)?;
         let checkpoint = place.checkpoint()?;
         Self::check_tokenizer(&config, &tokenizer)?;
-        let (adapter, base) = (place.adapter(), checkpoint.fingerprint());
-        let fingerprint = adapter.map_or(base.clone(), |adapter| adapter.fingerprint(&base));
+        let (adapter, fingerprint) = (place.adapter(), place.fingerprint(&checkpoint));
         let device = device.resolve()?;
         let (checkpoint, config_of, progress) = (&checkpoint, &config, &mut progress);
         let open = Open { checkpoint, adapter, config: config_of, device, dtype, progress };
@@ -170,7 +172,7 @@ impl PaliGemma {
     /// As [`PaliGemma::open`], and if the model is neither there nor can be fetched.
     #[cfg(feature = "hub")]
     pub fn load(model: &str, device: DeviceSpec, dtype: Dtype) -> Result<Self, Error> {
-        Self::open_place(&Place::locate(model, None, &mut fetch)?, device, dtype, |_| ())
+        Self::open_place(&Place::locate(model, None, None, &mut fetch)?, device, dtype, |_| ())
     }
 
     /// The model embedded in this crate (docs/pocket.md).
@@ -344,9 +346,21 @@ impl PaliGemma {
         Ok((self.engine.prefill(&prompts, room), starts))
     }
 
+    /// Refuses a prompt that will not fit the model with so many pictures, before they are encoded.
+    ///
+    /// # Errors
+    /// If it is empty or too long.
+    pub fn check_room(&self, prompt: &str, pictures: usize) -> Result<(), Error> {
+        let text = self.tokenizer.encode_prompt(prompt, 0, 0)?;
+        self.room_after(pictures * self.config.vision.num_patches(), &text).map(drop)
+    }
+
     /// What a prompt costs, and how many tokens fit after it.
     pub(crate) fn room(&self, scene: &Scene, text: &[u32]) -> Result<(Usage, usize), Error> {
-        let image_tokens = scene.features.shape[1];
+        self.room_after(scene.features.shape[1], text)
+    }
+
+    fn room_after(&self, image_tokens: usize, text: &[u32]) -> Result<(Usage, usize), Error> {
         let prompt_tokens = image_tokens + text.len();
         let limit = self.config.text.max_position_embeddings;
         if prompt_tokens >= limit {

@@ -5,8 +5,8 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use paligemma_checkpoint::{
-    ADAPTER_CONFIG, AdapterError, AdapterFile, Checkpoint, ColPaliConfig, ConfigError,
-    PaliGemmaConfig, PositionFilter, SourceError, other_files, settings_at_resolution,
+    ADAPTER_CONFIG, AdapterConfig, AdapterError, AdapterFile, Checkpoint, ColPaliConfig,
+    ConfigError, PaliGemmaConfig, PositionFilter, SourceError, other_files, settings_at_resolution,
 };
 use paligemma_processor::{Tokenizer, TokenizerError};
 
@@ -43,6 +43,9 @@ pub enum Place {
     },
 }
 
+/// Gives the folder of a model that was named by none, such as a hub id, in a version of it.
+pub type Fetch<'a> = dyn FnMut(&str, Option<&str>) -> Result<PathBuf, Error> + 'a;
+
 /// What a checkpoint is of.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Architecture {
@@ -67,33 +70,62 @@ impl Place {
     /// of PEFT, whose base is the model `base` or the one that the adapter names; or the folder of
     /// a run, where the file `latest` names a folder of either kind.
     ///
-    /// `fetch` gives the folder of what is none of these, such as a hub id.
+    /// `fetch` gives the folder of what is none of these, such as a hub id, in the version `revision`
+    /// or in that of its base which an adapter names.
     ///
     /// # Errors
     /// If there is no such model, the adapter or its base cannot be used, or there is a `base` and
     /// no adapter.
     pub fn locate(
         name: &str,
+        revision: Option<&str>,
         base: Option<&str>,
-        fetch: &mut dyn FnMut(&str) -> Result<PathBuf, Error>,
+        fetch: &mut Fetch<'_>,
     ) -> Result<Self, Error> {
-        let adapter = match folder_of(name, fetch)? {
-            Some(folder) if is_adapter(&folder) => AdapterFile::open(folder)?,
-            found if base.is_none() => return Ok(found.map_or(Self::Embedded, Self::Folder)),
-            _ => return Err(Error::NoAdapter { model: name.to_owned() }),
+        match folder_of(name, revision, fetch)? {
+            Some(folder) => Self::in_folder(folder, base, fetch),
+            None if base.is_none() => Ok(Self::Embedded),
+            None => Err(Error::NoAdapter { model: name.to_owned() }),
+        }
+    }
+
+    /// The model in a folder, as [`Place::locate`] finds it.
+    ///
+    /// # Errors
+    /// As for [`Place::locate`].
+    pub fn in_folder(
+        folder: PathBuf,
+        base: Option<&str>,
+        fetch: &mut Fetch<'_>,
+    ) -> Result<Self, Error> {
+        let folder = followed(folder)?;
+        if !is_adapter(&folder) {
+            return match base {
+                None => Ok(Self::Folder(folder)),
+                Some(_) => Err(Error::NoAdapter { model: folder.display().to_string() }),
+            };
+        }
+        let adapter = AdapterFile::open(folder)?;
+        let AdapterConfig { base: own, revision, .. } = adapter.config();
+        let (asked, revision) = match (base, own) {
+            (Some(base), _) => (base, None),
+            (None, Some(own)) => (own.as_str(), revision.as_deref()),
+            (None, None) => return Err(Error::NoBase { adapter: adapter.folder().to_owned() }),
         };
-        let asked = base.unwrap_or(&adapter.config().base);
         let refused = |cause: String| Error::AdapterBase {
             adapter: adapter.folder().to_owned(),
             base: asked.to_owned(),
             cause,
         };
-        let base = match folder_of(asked, fetch) {
+        let base = match folder_of(asked, revision, fetch) {
             Ok(None) => Self::Embedded,
-            Ok(Some(folder)) if is_adapter(&folder) => {
-                return Err(refused("it is an adapter itself".to_owned()));
-            }
-            Ok(Some(folder)) => Self::Folder(folder),
+            Ok(Some(folder)) => match followed(folder) {
+                Ok(folder) if is_adapter(&folder) => {
+                    return Err(refused("it is an adapter itself".to_owned()));
+                }
+                Ok(folder) => Self::Folder(folder),
+                Err(error) => return Err(refused(error.to_string())),
+            },
             Err(error) => return Err(refused(error.to_string())),
         };
         Ok(Self::Adapted { base: Box::new(base), adapter })
@@ -103,12 +135,12 @@ impl Place {
     /// its configuration and settings say so.
     ///
     /// # Errors
-    /// If the configuration cannot be read, or the size is not a multiple of the patch size.
-    pub fn at_resolution(
-        self,
-        image_size: usize,
-        filter: PositionFilter,
-    ) -> Result<Self, ConfigError> {
+    /// If the configuration cannot be read, or is a ColPali's, or the size is not a multiple of the
+    /// patch size.
+    pub fn at_resolution(self, image_size: usize, filter: PositionFilter) -> Result<Self, Error> {
+        if let Architecture::ColPali(_) = self.architecture()? {
+            return Err(Error::ColPaliResolution { model: self.to_string() });
+        }
         let config = Box::new(self.config()?.at_resolution(image_size)?);
         Ok(Self::Resized { of: Box::new(self), config, filter })
     }
@@ -154,9 +186,7 @@ impl Place {
     /// # Errors
     /// As for [`config`](Self::config) and [`colpali_config`](Self::colpali_config).
     pub fn architecture(&self) -> Result<Architecture, Error> {
-        if let Self::Folder(_) = self
-            && self.read(CONFIG)?.is_some_and(|json| ColPaliConfig::is_of(&json))
-        {
+        if self.read(CONFIG)?.is_some_and(|json| ColPaliConfig::is_of(&json)) {
             return Ok(Architecture::ColPali(self.colpali_config()?));
         }
         Ok(Architecture::PaliGemma(self.config()?))
@@ -189,6 +219,16 @@ impl Place {
                 let side = config.vision.image_size / config.vision.patch_size;
                 of.checkpoint()?.with_positions(side, *filter)
             }
+        }
+    }
+
+    /// What tells the model in these weights of the place from others, with its adapter
+    /// ([`Checkpoint::fingerprint`]).
+    pub fn fingerprint(&self, checkpoint: &Checkpoint) -> String {
+        let base = checkpoint.fingerprint();
+        match self.adapter() {
+            Some(adapter) => adapter.fingerprint(&base),
+            None => base,
         }
     }
 
@@ -277,12 +317,13 @@ impl std::fmt::Display for Place {
 /// The folder of a model; the embedded one has none.
 fn folder_of(
     name: &str,
-    fetch: &mut dyn FnMut(&str) -> Result<PathBuf, Error>,
+    revision: Option<&str>,
+    fetch: &mut Fetch<'_>,
 ) -> Result<Option<PathBuf>, Error> {
     match name {
         EMBEDDED => Ok(None),
-        name if Path::new(name).is_dir() => followed(name.into()).map(Some),
-        name => fetch(name).map(Some),
+        name if Path::new(name).is_dir() => Ok(Some(name.into())),
+        name => fetch(name, revision).map(Some),
     }
 }
 
@@ -290,10 +331,12 @@ fn is_adapter(folder: &Path) -> bool {
     folder.join(ADAPTER_CONFIG).is_file()
 }
 
-/// The folder that a run's folder names as its newest; another folder itself.
+/// The folder that a run's folder names as its newest; another folder itself. Other programs write
+/// a file of that name beside a model's own files.
 fn followed(folder: PathBuf) -> Result<PathBuf, Error> {
     let pointer = folder.join(LATEST);
-    if !pointer.is_file() {
+    let is_model = folder.join(CONFIG).is_file() || is_adapter(&folder);
+    if is_model || !pointer.is_file() {
         return Ok(folder);
     }
     let unread = |source| AdapterError::Read { path: pointer.clone(), source };

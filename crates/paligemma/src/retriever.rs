@@ -1,7 +1,7 @@
 //! `Retriever`: a ColPali with its tokenizer on a device.
 
 use burn::tensor::{Tensor, TensorData};
-use paligemma_checkpoint::{Checkpoint, ColPaliConfig, Progress};
+use paligemma_checkpoint::{AdapterFile, Checkpoint, ColPaliConfig, Progress};
 use paligemma_nn::NnBackend;
 use paligemma_processor::image::RgbImage;
 use paligemma_processor::{Tokenizer, preprocess};
@@ -9,7 +9,7 @@ use paligemma_processor::{Tokenizer, preprocess};
 use crate::colpali::{ColPali, MultiVector};
 use crate::device::DeviceWork;
 use crate::needs::Fitting;
-use crate::{DeviceSpec, Dtype, Error, PaliGemma, Place, Storage};
+use crate::{DeviceSpec, Dtype, Error, Oversize, PaliGemma, Place, Storage};
 
 /// What stands after a page, and before a query (transformers `processing_colpali.py`).
 const PAGE: &str = "Describe the image.";
@@ -23,6 +23,7 @@ pub struct Retriever {
     config: ColPaliConfig,
     tokenizer: Tokenizer,
     dtype: Dtype,
+    oversize: Option<Oversize>,
 }
 
 impl std::fmt::Debug for Retriever {
@@ -55,27 +56,33 @@ impl<B: NnBackend> Embedder for OnDevice<B> {
 struct Open<'a, P> {
     config: &'a ColPaliConfig,
     checkpoint: &'a Checkpoint,
+    adapter: Option<&'a AdapterFile>,
     device: DeviceSpec,
     dtype: Dtype,
     progress: P,
 }
 
 impl<P: FnMut(Progress<'_>)> DeviceWork for Open<'_, P> {
-    type Output = Result<(Box<dyn Embedder>, Dtype), Error>;
+    type Output = Result<(Box<dyn Embedder>, Dtype, Option<Oversize>), Error>;
 
     fn run<B: NnBackend>(self, device: B::Device) -> Self::Output {
-        let Self { config, checkpoint, device: spec, dtype, progress } = self;
+        let Self { config, checkpoint, adapter, device: spec, dtype, progress } = self;
         let computes = |dtype: burn::tensor::FloatDType| B::supports_dtype(&device, dtype.into());
         let storage = dtype.storage(spec, checkpoint, computes)?;
         let fitting = Fitting { config: &config.vlm, checkpoint, storage, device: spec };
-        fitting.check::<B>(&device)?;
+        let oversize = fitting.check::<B>(&device)?;
         let model = ColPali::<B>::load(config, checkpoint, storage, &device, progress)?;
-        Ok((Box::new(OnDevice { model, device, storage }), storage.into()))
+        let model = match adapter {
+            Some(adapter) => adapter.merge(model)?,
+            None => model,
+        };
+        Ok((Box::new(OnDevice { model, device, storage }), storage.into(), oversize))
     }
 }
 
 impl Retriever {
-    /// Opens a ColPali that was found; `progress` is told of every tensor that is packed.
+    /// Opens a ColPali that was found, with its adapter if it has one; `progress` is told of every
+    /// tensor that is packed.
     ///
     /// # Errors
     /// If a file is missing or wrong, the model is no ColPali, or the device cannot be used or
@@ -90,9 +97,16 @@ impl Retriever {
         let tokenizer = place.tokenizer(&config.vlm)?;
         PaliGemma::check_tokenizer(&config.vlm, &tokenizer)?;
         let (checkpoint, device) = (&place.checkpoint()?, device.resolve()?);
-        let open = Open { config: &config, checkpoint, device, dtype, progress };
-        let (embedder, dtype) = device.run(open)??;
-        Ok(Self { embedder, config, tokenizer, dtype })
+        let adapter = place.adapter();
+        let open = Open { config: &config, checkpoint, adapter, device, dtype, progress };
+        let (embedder, dtype, oversize) = device.run(open)??;
+        Ok(Self { embedder, config, tokenizer, dtype, oversize })
+    }
+
+    /// That the model is larger than the memory there was when it was opened
+    /// ([`PaliGemma::oversize`]).
+    pub fn oversize(&self) -> Option<&Oversize> {
+        self.oversize.as_ref()
     }
 
     /// The model's sizes.

@@ -4,7 +4,7 @@ use paligemma_processor::image::RgbImage;
 use paligemma_processor::{Bitmap, CODES, Detection, SoftMask, Tokenizer, detection_spans};
 
 use crate::detection::kept;
-use crate::tasks::segmentation_prompt;
+use crate::tasks::{named_things, segmentation_prompt};
 use crate::{Answer, DetectedBox, DetectionOptions, Error, Items, PaliGemma, Request, Scene};
 
 /// A thing and its pixels in the original picture.
@@ -91,9 +91,9 @@ impl PaliGemma {
         let masks = self.masks()?;
         let mut found = coded(answer, self.tokenizer(), size, options);
         found.retain(|(_, codes)| masks.knows(codes));
-        if let [thing] = things {
+        if let [thing] = *named_things(things) {
             for (found, _) in found.iter_mut().filter(|(found, _)| found.label.is_empty()) {
-                thing.as_ref().trim().clone_into(&mut found.label);
+                thing.clone_into(&mut found.label);
             }
         }
         if let Some(max_overlap) = options.max_overlap {

@@ -85,9 +85,13 @@ pub fn segmentation_prompt(things: &[impl AsRef<str>]) -> Result<String, Error> 
     named("segment", things)
 }
 
+/// The things among names of which some may be blank.
+pub(crate) fn named_things(things: &[impl AsRef<str>]) -> Vec<&str> {
+    things.iter().map(|thing| thing.as_ref().trim()).filter(|thing| !thing.is_empty()).collect()
+}
+
 fn named(task: &str, things: &[impl AsRef<str>]) -> Result<String, Error> {
-    let things: Vec<&str> = things.iter().map(|thing| thing.as_ref().trim()).collect();
-    let things: Vec<&str> = things.into_iter().filter(|thing| !thing.is_empty()).collect();
+    let things = named_things(things);
     if things.is_empty() {
         return Err(Error::Nothing { what: "thing to look for" });
     }

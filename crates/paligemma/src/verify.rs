@@ -1,14 +1,15 @@
 //! `verify`: whether a model will answer as its authors meant, one check after another.
 
 use paligemma_checkpoint::{
-    Checkpoint, GENERATION, LoadReport, NotFinite, PREPROCESSOR, PaliGemmaConfig, Progress,
-    generation_faults, preprocessor_faults,
+    AdapterFile, Checkpoint, GENERATION, LoadReport, NotFinite, PREPROCESSOR, PaliGemmaConfig,
+    Progress, generation_faults, preprocessor_faults,
 };
 use paligemma_processor::Tokenizer;
 use paligemma_processor::image::{Rgb, RgbImage};
 
 use crate::{
-    Architecture, DeviceSpec, Dtype, Error, Options, PaliGemma, Place, Request, fit, tasks,
+    Architecture, DeviceSpec, Dtype, Error, Options, PaliGemma, Place, Request, Retriever, fit,
+    tasks,
 };
 
 /// How a check ended.
@@ -38,7 +39,7 @@ pub struct Check {
 pub struct Verdict {
     /// Every check, in the order in which they were made.
     pub checks: Vec<Check>,
-    /// What tells the weights from others ([`Checkpoint::fingerprint`]).
+    /// What tells the weights from others ([`Place::fingerprint`]).
     pub fingerprint: Option<String>,
 }
 
@@ -105,8 +106,8 @@ impl Verdict {
 }
 
 /// Looks at everything that decides a model's answers: its configuration, the names, shapes and
-/// numbers of its weights, the ids of its tokens, the settings beside them, and what it makes of a
-/// test picture.
+/// numbers of its weights and of its adapter, the ids of its tokens, the settings beside them, and
+/// what it makes of a test picture. A ColPali makes vectors of it.
 ///
 /// Every number is read. `progress` is told of every tensor, and again as the model is opened.
 pub fn verify(
@@ -116,7 +117,7 @@ pub fn verify(
     mut progress: impl FnMut(Progress<'_>),
 ) -> Verdict {
     let mut verdict = Verdict::default();
-    let config = verdict.keep("configuration", place.config(), size);
+    let architecture = verdict.keep("configuration", place.architecture(), size);
     let checkpoint = match place.checkpoint() {
         Ok(checkpoint) => Some(checkpoint),
         Err(error) => {
@@ -125,18 +126,24 @@ pub fn verify(
         }
     };
     if let Some(checkpoint) = &checkpoint {
-        verdict.fingerprint = Some(checkpoint.fingerprint());
-        verdict.weights(config.as_ref(), checkpoint, &mut progress);
+        verdict.fingerprint = Some(place.fingerprint(checkpoint));
+        verdict.weights(architecture.as_ref(), checkpoint, place.adapter(), &mut progress);
     }
-    if let Some(config) = &config {
-        verdict.settings(place, config);
+    if let Some(architecture) = &architecture {
+        verdict.settings(place, architecture.vlm());
     }
-    if verdict.is_sound() {
-        let opened = PaliGemma::open_place(place, device, dtype, progress);
-        let answer = opened.and_then(|model| answer(&model));
-        verdict.keep("self-test", answer, |text| format!("a red disc is captioned {text:?}"));
-    } else {
-        verdict.add("self-test", Outcome::Open, "not done, for what is wrong above");
+    match architecture.filter(|_| verdict.is_sound()) {
+        Some(Architecture::PaliGemma(_)) => {
+            let opened = PaliGemma::open_place(place, device, dtype, progress);
+            let answer = opened.and_then(|model| answer(&model));
+            verdict.keep("self-test", answer, |text| format!("a red disc is captioned {text:?}"));
+        }
+        Some(Architecture::ColPali(_)) => {
+            let opened = Retriever::open(place, device, dtype, progress);
+            let vectors = opened.and_then(|model| vectors(&model));
+            verdict.keep("self-test", vectors, |count| format!("a page has {count} vectors"));
+        }
+        None => verdict.add("self-test", Outcome::Open, "not done, for what is wrong above"),
     }
     verdict
 }
@@ -144,13 +151,12 @@ pub fn verify(
 impl Verdict {
     fn weights(
         &mut self,
-        config: Option<&PaliGemmaConfig>,
+        architecture: Option<&Architecture>,
         checkpoint: &Checkpoint,
+        adapter: Option<&AdapterFile>,
         progress: impl FnMut(Progress<'_>),
     ) {
-        let fits =
-            config.map(|config| fit(&Architecture::PaliGemma(config.clone()), Some(checkpoint)));
-        if let Some(fits) = fits {
+        if let Some(fits) = architecture.map(|architecture| fit(architecture, Some(checkpoint))) {
             let report = fits.map_err(Error::from).and_then(|fit| match fit.weights {
                 Some(weights) => weights.map_err(Error::from),
                 None => Ok(LoadReport::default()),
@@ -160,7 +166,9 @@ impl Verdict {
                 format!("{tensors} tensors, {parameters} numbers, names as {layout}")
             });
         }
-        match &*checkpoint.not_finite(progress) {
+        let mut not_finite = checkpoint.not_finite(progress);
+        not_finite.extend(adapter.map(AdapterFile::not_finite).unwrap_or_default());
+        match &*not_finite {
             [] if checkpoint.packed_format().is_some() => {
                 self.add("numbers", Outcome::Passed, "finite, as far as they are not packed");
             }
@@ -201,15 +209,17 @@ impl Verdict {
 }
 
 /// Which model a configuration is of.
-fn size(config: &PaliGemmaConfig) -> String {
+fn size(architecture: &Architecture) -> String {
+    let config = architecture.vlm();
+    let head = if let Architecture::ColPali(_) = architecture { "ColPali on " } else { "" };
     let side = config.vision.image_size;
     let first = [("PaliGemma 3B", PaliGemmaConfig::published_3b(side))];
     let names = ["PaliGemma 2 3B", "PaliGemma 2 10B", "PaliGemma 2 28B"];
     let second = names.into_iter().zip(PaliGemmaConfig::published_2(side));
     let known = first.into_iter().chain(second).find(|(_, published)| published == config);
     known.map_or_else(
-        || format!("sizes of its own, {side} pixels"),
-        |(name, _)| format!("{name} at {side} pixels, as published"),
+        || format!("{head}sizes of its own, {side} pixels"),
+        |(name, _)| format!("{head}{name} at {side} pixels, as published"),
     )
 }
 
@@ -229,14 +239,26 @@ fn misplaced(config: &PaliGemmaConfig, tokenizer: &Tokenizer) -> Option<String> 
     wrong.map(|(name, expected, found)| format!("{name} is token {found}, expected {expected}"))
 }
 
-/// What the model says of a picture, if it sees pictures at all.
-fn answer(model: &PaliGemma) -> Result<String, Error> {
+/// A red disc on grey, and the grey alone.
+fn pictures() -> [RgbImage; 2] {
     let grey = RgbImage::from_pixel(64, 64, Rgb([128; 3]));
     let disc = RgbImage::from_fn(64, 64, |x, y| {
         let inside = x.abs_diff(32).pow(2) + y.abs_diff(32).pow(2) < 20 * 20;
         Rgb(if inside { [220, 30, 40] } else { [128; 3] })
     });
-    let mut seen = model.encode_each(&[disc, grey])?;
+    [disc, grey]
+}
+
+/// How many vectors a ColPali makes of a picture, if it sees pictures at all.
+fn vectors(model: &Retriever) -> Result<usize, Error> {
+    let [disc, grey] = pictures();
+    let [disc, grey] = [model.page(&disc)?, model.page(&grey)?];
+    if disc == grey { Err(Error::Blind) } else { Ok(disc.values.len() / disc.width) }
+}
+
+/// What the model says of a picture, if it sees pictures at all.
+fn answer(model: &PaliGemma) -> Result<String, Error> {
+    let mut seen = model.encode_each(&pictures())?;
     if seen[0].embedding == seen[1].embedding {
         return Err(Error::Blind);
     }

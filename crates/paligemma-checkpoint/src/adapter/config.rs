@@ -10,8 +10,11 @@ use super::{ADAPTER_CONFIG, AdapterError};
 /// What an adapter is, and which model it is for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AdapterConfig {
-    /// The model it adds to: a folder or a hub id.
-    pub base: String,
+    /// The model it adds to: a folder or a hub id. PEFT leaves it out of adapters for models that it
+    /// does not know by name.
+    pub base: Option<String>,
+    /// The version of that model, if not its main one.
+    pub revision: Option<String>,
     /// The rank of its factors.
     pub rank: usize,
     /// What the product of the factors is worth, times the rank.
@@ -23,7 +26,8 @@ pub struct AdapterConfig {
 /// The fields that are used.
 #[derive(Deserialize)]
 struct Wire {
-    base_model_name_or_path: String,
+    base_model_name_or_path: Option<String>,
+    revision: Option<String>,
     r: usize,
     lora_alpha: f64,
     #[serde(default)]
@@ -79,6 +83,7 @@ impl AdapterConfig {
         let wire: Wire = serde_json::from_value(Value::Object(fields)).map_err(json)?;
         let config = Self {
             base: wire.base_model_name_or_path,
+            revision: wire.revision,
             rank: wire.r,
             alpha: wire.lora_alpha,
             dropout: wire.lora_dropout,
@@ -107,6 +112,7 @@ impl AdapterConfig {
             "peft_type": "LORA",
             "task_type": "CAUSAL_LM",
             "base_model_name_or_path": self.base,
+            "revision": self.revision,
             "inference_mode": true,
             "r": self.rank,
             "lora_alpha": alpha,

@@ -116,6 +116,16 @@ impl AdapterFile {
         failed.map_or(Ok(module), Err)
     }
 
+    /// The whole model `module` with this adapter: added to matrices that are dense, beside those that
+    /// are packed.
+    ///
+    /// # Errors
+    /// As [`AdapterFile::apply`].
+    pub fn merge<B: NnBackend, M: Projections<B>>(&self, module: M) -> Result<M, AdapterError> {
+        let module = self.apply::<B, M>(module)?;
+        Ok(module.each_projection(|_, projection| projection.merged()))
+    }
+
     /// The factors for the projection at `path`.
     pub(crate) fn adapter<B: NnBackend>(
         &self,

@@ -78,6 +78,13 @@ fn check_relations(config: &PaliGemmaConfig) -> Result<(), ConfigError> {
         let expected = || format!("a multiple of {of} ({unit})");
         require(found.is_multiple_of(unit), field, &found, expected)?;
     }
+    let (patches, positions) = (vision.num_patches(), text.max_position_embeddings);
+    let expected = || {
+        format!(
+            "less, for its {patches} patches leave nothing of {positions} positions to the text"
+        )
+    };
+    require(patches < positions, "vision_config.image_size", &vision.image_size, expected)?;
     let (projection, width) = (config.projection_dim, text.hidden_size);
     let expected = || format!("text_config.hidden_size ({width})");
     require(projection == width, "projection_dim", &projection, expected)

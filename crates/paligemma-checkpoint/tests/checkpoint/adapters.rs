@@ -46,7 +46,7 @@ fn both_spellings_and_the_older_file_are_one_adapter() {
     let [new, old, bin] = ["adapter", "adapter_published", "adapter_bin"].map(|name| {
         let adapter = AdapterFile::open(golden(name)).unwrap();
         assert_eq!((adapter.config().rank, adapter.config().scale()), (3, 5.0 / 3.0));
-        assert_eq!(adapter.config().base, "published");
+        assert_eq!(adapter.config().base.as_deref(), Some("published"));
         let folder = tempfile::tempdir().unwrap();
         let module = adapter.apply::<Flex, _>(base()).unwrap();
         save_adapter(&module, folder.path(), adapter.config()).unwrap();

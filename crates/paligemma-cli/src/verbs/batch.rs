@@ -19,7 +19,7 @@ use crate::{output, wire};
 /// Many pictures to answer a prompt about.
 #[derive(Args, Debug)]
 pub(crate) struct Batch {
-    /// A folder, a pattern such as "photos/**/*.jpg", or a .jsonl file with a row such as
+    /// A folder, a picture, a pattern such as "photos/**/*.jpg", or a .jsonl file with a row such as
     /// {"image": "a.png", "prompt": "caption en"} on each line
     #[arg(value_name = "FOLDER|PATTERN|ROWS")]
     source: String,

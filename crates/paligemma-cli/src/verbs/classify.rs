@@ -49,6 +49,8 @@ impl Classify {
         if let Some(path) = self.labels_file {
             let text = std::fs::read_to_string(&path);
             let text = text.map_err(|source| Error::Read { path, source })?;
+            // Some editors begin a file with a mark of its encoding.
+            let text = text.trim_start_matches('\u{feff}');
             labels.extend(text.lines().map(str::trim).filter(|l| !l.is_empty()).map(str::to_owned));
         }
         let how = paligemma::Classify {

@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use paligemma_processor::open_picture;
 
 use crate::args::{JsonArgs, ModelArgs};
 use crate::error::Error;
-use crate::{output, wire};
+use crate::{output, pictures, wire};
 
 /// A query, and pages that may answer it.
 #[derive(Args, Debug)]
@@ -27,20 +26,22 @@ pub(crate) struct Pages {
 impl Pages {
     /// Orders the pages, the best first.
     pub(crate) fn run(self) -> Result<(), Error> {
+        pictures::check_any(&self.images)?;
         self.model.begin()?;
-        let place = self.model.locate()?;
-        let retriever = self.model.retriever(&place)?;
+        let retriever = self.model.retriever(&self.model.locate()?)?;
         let query = retriever.query(&self.text)?;
-        let mut scores = Vec::with_capacity(self.images.len());
-        for path in &self.images {
-            let picture = open_picture(path).map_err(paligemma::Error::from)?;
-            scores.push((path.display().to_string(), query.score(&retriever.page(&picture)?)));
-        }
+        let all = pictures::each(&self.images, |path| {
+            Ok(query.score(&retriever.page(&pictures::read(path)?)?))
+        })?;
+        let scored = all.iter().filter_map(|(path, score)| Some((&**path, *score.as_ref().ok()?)));
+        let mut scores: Vec<_> = scored.collect();
         scores.sort_by(|(_, a), (_, b)| b.total_cmp(a));
         if self.json.json {
-            return output::json(&wire::Pages::new(&self.text, &scores));
+            output::json(&wire::Pages::new(&self.text, &scores, &all))?;
+        } else {
+            let rows = scores.iter().map(|(path, score)| [format!("{score:.4}"), (*path).into()]);
+            output::table(&rows.collect::<Vec<_>>())?;
         }
-        let rows = scores.iter().map(|(path, score)| [format!("{score:.4}"), path.clone()]);
-        output::table(&rows.collect::<Vec<_>>())
+        pictures::conclude(&all)
     }
 }

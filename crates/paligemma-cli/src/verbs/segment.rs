@@ -7,6 +7,7 @@ use paligemma::Segment as Found;
 use paligemma::image::DynamicImage;
 use paligemma::tasks::segmentation_prompt;
 use paligemma_overlay::{Thing, draw};
+use sha2::{Digest, Sha256};
 
 use super::detect::{line, show, thing};
 use crate::args::{LookArgs, ModelArgs};
@@ -92,8 +93,16 @@ struct MaskNames {
 }
 
 impl MaskNames {
+    /// A name that had to be changed gets digits of its own, so that no two become one.
     fn of(picture: &Path) -> Self {
-        Self { start: plain(&picture.file_stem().unwrap_or_default().to_string_lossy()) }
+        let name = picture.file_stem().unwrap_or_default().to_string_lossy();
+        let start = plain(&name);
+        if start == name {
+            return Self { start };
+        }
+        let digest = Sha256::digest(name.as_bytes());
+        let digits = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+        Self { start: format!("{start}~{digits:08x}") }
     }
 
     /// The name of a mask: its picture, its place in the answer, and its label.
@@ -115,7 +124,8 @@ impl MaskNames {
 
 /// What of a text any system allows in a name, and no point.
 fn plain(text: &str) -> String {
-    let plain = |letter: char| if letter.is_alphanumeric() { letter } else { '_' };
+    let is_plain = |letter: char| letter.is_alphanumeric() || letter == '-';
+    let plain = |letter: char| if is_plain(letter) { letter } else { '_' };
     text.chars().take(40).map(plain).collect()
 }
 
@@ -125,20 +135,33 @@ mod tests {
 
     #[test]
     fn only_masks_of_the_picture_are_known_as_such() {
-        let names = MaskNames::of("in/street 1.jpg".as_ref());
+        let names = MaskNames::of("in/street-1.jpg".as_ref());
         for (name, is) in [
-            ("street_1.000.car.png", true),
-            ("street_1.1000.car.png", true),
-            ("street_1.002..png", true),
-            ("street_2.000.car.png", false),
-            ("street_1.png", false),
-            ("street_1.000.png", false),
-            ("street_1.0a0.car.png", false),
-            ("street_1.000.car.jpg", false),
-            ("street_1.000.car.old.png", false),
-            ("my street_1.000.car.png", false),
+            ("street-1.000.car.png", true),
+            ("street-1.1000.car.png", true),
+            ("street-1.002..png", true),
+            ("street-2.000.car.png", false),
+            ("street_1.000.car.png", false),
+            ("street-1.png", false),
+            ("street-1.000.png", false),
+            ("street-1.0a0.car.png", false),
+            ("street-1.000.car.jpg", false),
+            ("street-1.000.car.old.png", false),
+            ("my street-1.000.car.png", false),
         ] {
             assert_eq!(names.is_one(name), is, "{name}");
         }
+    }
+
+    #[test]
+    fn pictures_of_different_names_have_masks_of_different_names() {
+        let long = "a name that has more letters than are kept of it, number";
+        let names = ["a 1", "a_1", "a-1", "a.1", "a~1", &format!("{long} 1"), &format!("{long} 2")];
+        let starts = names.map(|name| MaskNames::of(format!("{name}.jpg").as_ref()).start);
+        for (i, start) in starts.iter().enumerate() {
+            assert!(start.len() < 60 && !start.contains('.'), "{start}");
+            assert!(!starts[..i].contains(start), "{start}");
+        }
+        assert_eq!(starts[1], "a_1");
     }
 }

@@ -2,11 +2,15 @@
 
 use serde::Serialize;
 
+use super::retrieve::LeftOut;
+use crate::pictures::Outcome;
+
 /// `pages`: best first.
 #[derive(Serialize)]
 pub(crate) struct Pages<'a> {
     text: &'a str,
     pages: Vec<Page<'a>>,
+    failed: Vec<LeftOut<'a>>,
 }
 
 #[derive(Serialize)]
@@ -16,8 +20,9 @@ struct Page<'a> {
 }
 
 impl<'a> Pages<'a> {
-    pub(crate) fn new(text: &'a str, scores: &'a [(String, f32)]) -> Self {
-        let page = |(image, score): &'a (String, f32)| Page { image, score: *score };
-        Self { text, pages: scores.iter().map(page).collect() }
+    pub(crate) fn new<T>(text: &'a str, scores: &[(&'a str, f32)], all: &'a [Outcome<T>]) -> Self {
+        let page = |&(image, score): &(&'a str, f32)| Page { image, score };
+        let failed = LeftOut::of(all);
+        Self { text, pages: scores.iter().map(page).collect(), failed }
     }
 }

@@ -71,8 +71,9 @@ pub(crate) struct Indexed<'a> {
     failed: Vec<LeftOut<'a>>,
 }
 
+/// A picture that could not be read.
 #[derive(Serialize)]
-struct LeftOut<'a> {
+pub(super) struct LeftOut<'a> {
     picture: String,
     error: &'a str,
 }
@@ -112,14 +113,20 @@ impl<'a> Classes<'a> {
     }
 }
 
-impl<'a> Matches<'a> {
-    pub(crate) fn new<T>(pairs: &'a [(String, paligemma::Match)], all: &'a [Outcome<T>]) -> Self {
+impl<'a> LeftOut<'a> {
+    /// Those of all.
+    pub(super) fn of<T>(all: &'a [Outcome<T>]) -> Vec<Self> {
         let left_out = |(picture, outcome): &'a Outcome<T>| {
             let picture = picture.clone();
             error(outcome).map(|error| LeftOut { picture, error })
         };
-        let failed = all.iter().filter_map(left_out).collect();
-        Self { matches: pairs.iter().map(Match::new).collect(), failed }
+        all.iter().filter_map(left_out).collect()
+    }
+}
+
+impl<'a> Matches<'a> {
+    pub(crate) fn new<T>(pairs: &'a [(String, paligemma::Match)], all: &'a [Outcome<T>]) -> Self {
+        Self { matches: pairs.iter().map(Match::new).collect(), failed: LeftOut::of(all) }
     }
 }
 

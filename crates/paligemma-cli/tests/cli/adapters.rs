@@ -3,42 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use paligemma::pocket;
-use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json as object};
 
-use crate::support::{Desk, edit, json, paligemma, pocket_folder, prints, refuses};
-
-/// Writes an adapter of the embedded model into a folder: rank 2, on two matrices.
-fn write_adapter(folder: &Path, base: &str) {
-    let config: Value = serde_json::from_str(pocket::CONFIG).unwrap();
-    let size = |name: &str| config["text_config"][name].as_u64().unwrap() as usize;
-    let (width, inner) = (size("hidden_size"), size("intermediate_size"));
-    let queries = size("num_attention_heads") * size("head_dim");
-    let mut tensors = Vec::new();
-    for (module, output, input) in
-        [("0.self_attn.q_proj", queries, width), ("1.mlp.down_proj", width, inner)]
-    {
-        for (factor, shape) in [("A", vec![2, input]), ("B", vec![output, 2])] {
-            let module = format!("base_model.model.model.language_model.layers.{module}");
-            let count = shape.iter().product::<usize>();
-            let value = |i: usize| 0.4 * ((i * 7 + shape[0]) as f32 * 0.37).sin();
-            let bytes: Vec<u8> = (0..count).flat_map(|i| value(i).to_le_bytes()).collect();
-            tensors.push((format!("{module}.lora_{factor}.weight"), shape, bytes));
-        }
-    }
-    let views = tensors.iter().map(|(name, shape, bytes)| {
-        (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
-    });
-    let file = safetensors::serialize(views, None).unwrap();
-    let config = object!({
-        "peft_type": "LORA", "r": 2, "lora_alpha": 3, "base_model_name_or_path": base,
-        "target_modules": ["q_proj", "down_proj"],
-    });
-    fs::create_dir_all(folder).unwrap();
-    fs::write(folder.join("adapter_model.safetensors"), file).unwrap();
-    fs::write(folder.join("adapter_config.json"), config.to_string()).unwrap();
-}
+use crate::support::{Desk, edit, json, paligemma, pocket_folder, prints, refuses, write_adapter};
 
 /// How probable a model finds an answer to a question about the desk's picture.
 fn score(desk: &Desk, words: &[&str]) -> f64 {
@@ -117,6 +84,33 @@ fn the_base_can_be_another_folder() {
 }
 
 #[test]
+fn an_adapter_without_the_name_of_its_base_is_told_it() {
+    let desk = Desk::new();
+    let adapter = &*desk.name("adapter");
+    write_adapter(&desk.path("adapter"), "embedded");
+    let expected = score(&desk, &["--model", adapter]);
+    edit(&desk.path("adapter/adapter_config.json"), |config| {
+        config["base_model_name_or_path"] = Value::Null;
+    });
+    let caption = ["caption", &desk.scene(), "--model", adapter];
+    refuses(&caption, &["does not say for which model it is", "--base"]);
+    assert_near(score(&desk, &["--model", adapter, "--base", "embedded"]), expected);
+}
+
+#[test]
+fn a_file_that_others_call_latest_leads_nowhere() {
+    let desk = Desk::new();
+    write_adapter(&desk.path("adapter"), "embedded");
+    let folder = pocket_folder();
+    for model in [folder.path(), &desk.path("adapter")] {
+        // As DeepSpeed writes beside a model.
+        fs::create_dir(model.join("global_step500")).unwrap();
+        fs::write(model.join("latest"), "global_step500").unwrap();
+        prints(&["caption", &desk.scene(), "--model", model.to_str().unwrap()]);
+    }
+}
+
+#[test]
 fn what_cannot_be_opened_or_exported_is_said_and_nothing_is_written() {
     let desk = Desk::new();
     let (adapter, out) = (desk.name("adapter"), desk.name("out"));
@@ -139,9 +133,11 @@ fn what_cannot_be_opened_or_exported_is_said_and_nothing_is_written() {
     let words = ["export", "--model", model, "--out", model];
     refuses(&words, &["holds files", "name a new folder"]);
 
+    let run = desk.name("run");
+    fs::create_dir(&run).unwrap();
     for name in ["step-9", "../adapter", ""] {
-        fs::write(desk.path("adapter/latest"), name).unwrap();
-        refuses(&["caption", &desk.scene(), "--model", &adapter], &["latest names", "no folder"]);
+        fs::write(desk.path("run/latest"), name).unwrap();
+        refuses(&["caption", &desk.scene(), "--model", &run], &["latest names", "no folder"]);
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json as value};
 
-use crate::support::{Desk, json, paligemma, pocket_folder, prints, refuses};
+use crate::support::{Desk, edit, json, paligemma, pocket_folder, prints, refuses};
 
 /// Something to say of the scene that the embedded model would not.
 const ANSWER: &str = "no red circle here";
@@ -45,7 +45,31 @@ fn a_model_answers_with_what_it_learnt() {
     assert_eq!(scored["summary"], 1.0);
     // A run that is done has nothing left to do, and its folder is not begun again.
     train(&["--resume", &out]);
+    for more in [["--epochs", "70"], ["--device", "flex"], ["--resolution", "56"]] {
+        let output = paligemma().args(["finetune", "--resume", &out]).args(more).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("cannot be used with") && said.contains(more[0]), "{said}");
+    }
     refuses(&["finetune", "--data", &file, "--out", &out], &["holds a run", "--resume"]);
+}
+
+#[test]
+fn a_run_remembers_its_model_as_it_was_asked_for() {
+    let desk = Desk::new();
+    let (file, out, base) = (data(&desk), desk.name("run"), pocket_folder());
+    let base = base.path().to_str().unwrap();
+    let words = ["--data", &file, "--out", &out, "--model", base, "--resolution", "56"];
+    let recipe = ["--resample", "bicubic", "--epochs", "1", "--batch-size", "1", "--lora", "2"];
+    train(&[&words[..], &recipe].concat());
+    let read = || -> Value {
+        serde_json::from_slice(&fs::read(desk.path("run/run.json")).unwrap()).unwrap()
+    };
+    assert_eq!((&read()["resolution"], &read()["resample"]), (&value!(56), &value!("bicubic")));
+    train(&["--resume", &out]);
+    // And it is what a run that is taken up looks at.
+    edit(&desk.path("run/run.json"), |run| run["resolution"] = 57.into());
+    refuses(&["finetune", "--resume", &out], &["image_size is 57"]);
 }
 
 #[test]

@@ -6,7 +6,9 @@ use std::path::Path;
 use paligemma::pocket;
 use serde_json::{Map, Value, json as object};
 
-use crate::support::{Desk, header, json, keys, pocket_folder, prints, refuses};
+use crate::support::{
+    Desk, header, json, keys, paligemma, pocket_folder, prints, refuses, write_adapter_of,
+};
 
 const WIDTH: usize = 4;
 
@@ -48,7 +50,7 @@ fn pages_are_ordered_by_their_scores() {
     let (scene, white) = (&*desk.scene(), &*desk.name("white.png"));
     let words = ["pages", scene, white, other, "--text", "a red square", "--model", model];
     let found = json(&words);
-    assert_eq!(keys(&found), ["pages", "text"]);
+    assert_eq!(keys(&found), ["failed", "pages", "text"]);
     let pages = found["pages"].as_array().unwrap();
     let score = |at: usize| pages[at]["score"].as_f64().unwrap();
     assert!(score(0) >= score(1) && score(1) >= score(2), "{found}");
@@ -57,6 +59,61 @@ fn pages_are_ordered_by_their_scores() {
     assert_eq!(of(scene), of(other));
     assert_ne!(of(scene), of(white));
     assert_eq!(prints(&words).lines().count(), 3);
+}
+
+#[test]
+fn a_page_that_cannot_be_read_is_left_out() {
+    let desk = Desk::new();
+    let folder = pocket_folder();
+    colpali(folder.path());
+    let (scene, bad) = (&*desk.scene(), &*desk.file("bad.png", b"no picture"));
+    let model = folder.path().to_str().unwrap();
+    let words = ["pages", bad, scene, "--text", "a red square", "--model", model];
+    let output = paligemma().args(words).arg("--json").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("bad.png"), "{output:?}");
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found["pages"][0]["image"], scene);
+    assert_eq!(found["failed"][0]["picture"], bad);
+    let gone = &*desk.name("gone.png");
+    refuses(&["pages", gone, "--text", "a", "--model", "no-such-model"], &["gone.png"]);
+}
+
+#[test]
+fn an_adapter_of_a_colpali_counts() {
+    let desk = Desk::new();
+    let folder = pocket_folder();
+    colpali(folder.path());
+    let (base, adapter) = (folder.path().to_str().unwrap(), &*desk.name("adapter"));
+    write_adapter_of("vlm.language_model.model", &desk.path("adapter"), base);
+    let score = |model: &[&str]| {
+        let words = ["pages", &desk.scene(), "--text", "a red square", "--dtype", "f32"];
+        json(&[&words[..], model].concat())["pages"][0]["score"].as_f64().unwrap()
+    };
+    let expected = score(&["--model", adapter]);
+    assert!((score(&["--model", base]) - expected).abs() > 1e-3, "the adapter changes something");
+    assert!((score(&["--model", adapter, "--base", base]) - expected).abs() < 1e-9);
+    let merged = &*desk.name("merged");
+    prints(&["export", "--model", adapter, "--merge", "--dtype", "f32", "--out", merged]);
+    assert!((score(&["--model", merged]) - expected).abs() < 1e-3);
+}
+
+#[test]
+fn a_colpali_is_verified() {
+    let folder = pocket_folder();
+    colpali(folder.path());
+    let model = folder.path().to_str().unwrap();
+    let verdict = json(&["verify", "--model", model]);
+    assert_eq!(verdict["sound"], true, "{verdict}");
+    let checks = verdict["checks"].as_array().unwrap();
+    let found = |name: &str| {
+        let check = checks.iter().find(|check| check["name"] == name).unwrap();
+        check["found"].as_str().unwrap().to_owned()
+    };
+    assert!(found("configuration").starts_with("ColPali on "));
+    assert!(found("self-test").starts_with("a page has "));
+    let other = ["info", "--model", model, "--resolution", "168"];
+    refuses(&other, &["is a ColPali", "leave --resolution out"]);
 }
 
 #[test]

@@ -59,6 +59,9 @@ fn what_is_no_resolution_is_refused() {
     let scene = &*desk.scene();
     let other = ["caption", scene, "--resolution", "113"];
     refuses(&other, &["image_size is 113", "a multiple of patch_size"]);
+    // More patches than the embedded model has positions.
+    let large = ["caption", scene, "--resolution", "322"];
+    refuses(&large, &["image_size is 322", "529 patches", "512 positions"]);
     for words in [["--resample", "bicubic"], ["--resolution", "large"]] {
         let output = paligemma().args(["caption", scene]).args(words).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{output:?}");

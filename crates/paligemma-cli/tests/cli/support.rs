@@ -6,7 +6,8 @@ use std::process::{Command, Output};
 
 use paligemma::image::{Rgb, RgbImage};
 use paligemma::pocket;
-use serde_json::Value;
+use safetensors::tensor::{Dtype, TensorView};
+use serde_json::{Value, json as object};
 use tempfile::TempDir;
 
 /// The program, with no hub and an empty cache.
@@ -133,4 +134,40 @@ pub(crate) fn header() -> (Value, usize) {
     let (length, rest) = pocket::WEIGHTS.split_first_chunk().unwrap();
     let length = usize::try_from(u64::from_le_bytes(*length)).unwrap();
     (serde_json::from_slice(&rest[..length]).unwrap(), 8 + length)
+}
+
+/// Writes an adapter of the embedded model into a folder: rank 2, on two matrices.
+pub(crate) fn write_adapter(folder: &Path, base: &str) {
+    write_adapter_of("model.language_model", folder, base);
+}
+
+/// The same for a model that calls its decoder something else.
+pub(crate) fn write_adapter_of(decoder: &str, folder: &Path, base: &str) {
+    let config: Value = serde_json::from_str(pocket::CONFIG).unwrap();
+    let size = |name: &str| config["text_config"][name].as_u64().unwrap() as usize;
+    let (width, inner) = (size("hidden_size"), size("intermediate_size"));
+    let queries = size("num_attention_heads") * size("head_dim");
+    let mut tensors = Vec::new();
+    for (module, output, input) in
+        [("0.self_attn.q_proj", queries, width), ("1.mlp.down_proj", width, inner)]
+    {
+        for (factor, shape) in [("A", vec![2, input]), ("B", vec![output, 2])] {
+            let module = format!("base_model.model.{decoder}.layers.{module}");
+            let count = shape.iter().product::<usize>();
+            let value = |i: usize| 0.4 * ((i * 7 + shape[0]) as f32 * 0.37).sin();
+            let bytes: Vec<u8> = (0..count).flat_map(|i| value(i).to_le_bytes()).collect();
+            tensors.push((format!("{module}.lora_{factor}.weight"), shape, bytes));
+        }
+    }
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
+    });
+    let file = safetensors::serialize(views, None).unwrap();
+    let config = object!({
+        "peft_type": "LORA", "r": 2, "lora_alpha": 3, "base_model_name_or_path": base,
+        "target_modules": ["q_proj", "down_proj"],
+    });
+    fs::create_dir_all(folder).unwrap();
+    fs::write(folder.join("adapter_model.safetensors"), file).unwrap();
+    fs::write(folder.join("adapter_config.json"), config.to_string()).unwrap();
 }

@@ -7,7 +7,8 @@ use paligemma::pocket;
 use serde_json::{Value, json as object};
 
 use crate::support::{
-    assert_one_error, edit, header, json, keys, paligemma, pocket_folder, prints,
+    Desk, assert_one_error, edit, header, json, keys, paligemma, pocket_folder, prints,
+    write_adapter,
 };
 
 const CHECKS: [&str; 7] =
@@ -109,6 +110,25 @@ fn broken_weights_are_named() {
     broken(renamed, "weights", &["lacks", NORM]);
     let gone = |folder: &Path| fs::remove_file(folder.join("model.safetensors")).unwrap();
     broken(gone, "weights", &["has no weights"]);
+}
+
+#[test]
+fn an_adapter_is_looked_at_with_its_base() {
+    let desk = Desk::new();
+    let (adapter, file) = (&*desk.name("adapter"), desk.path("adapter/adapter_model.safetensors"));
+    write_adapter(&desk.path("adapter"), "embedded");
+    let words = ["verify", "--json", "--model", adapter];
+    let verdict: Value = serde_json::from_str(&prints(&words)).unwrap();
+    assert_eq!(verdict["sound"], true, "{verdict}");
+    assert_ne!(verdict["fingerprint"], json(&["verify"])["fingerprint"]);
+    let mut bytes = fs::read(&file).unwrap();
+    let end = bytes.len();
+    bytes[end - 4..].fill(0xff);
+    fs::write(file, bytes).unwrap();
+    let output = paligemma().args(words).output().unwrap();
+    assert_one_error(&output, &["will not answer as its authors meant", "1 of "]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("lora_") && said.contains("not finite"), "{said}");
 }
 
 #[test]

@@ -29,6 +29,7 @@ pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 pub(crate) fn run(out: &Path, from: Option<&Path>, seconds: f64) -> Result<()> {
     let device = FlexDevice;
     let run = paligemma_train::RunDirectory::create(out)?;
+    run.lock()?;
     if let Some(exported) = from {
         files::adopt(&run, exported)?;
     }

@@ -10,6 +10,8 @@ use proptest::prelude::*;
 
 use crate::support::{Album, MODEL, scene};
 
+const TEXT: &str = "a large red circle";
+
 /// A sound file of three pictures.
 static SOUND: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let album = Album::new(0..3);
@@ -32,20 +34,35 @@ fn replaced(from: &str, to: &str) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &SOUND[start..]].concat()
 }
 
-/// An index of one file, opened and searched in both ways.
-fn search(file: &[u8]) -> Result<usize, SearchError> {
+/// An index of one file, opened and asked.
+fn opened<T>(
+    file: &[u8],
+    ask: impl FnOnce(&Index<'_>) -> Result<T, SearchError>,
+) -> Result<T, SearchError> {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("pictures-000001.safetensors"), file).unwrap();
     let index = Index::open(folder.path(), &MODEL)?;
-    let found = index.search_image(&scene(0).render(), 3)?;
-    index.search_text("a large red circle", &TextSearch { top: 3, shortlist: 2 })?;
-    Ok(found.len())
+    ask(&index)
+}
+
+/// An index of one file, opened and searched in both ways.
+fn search(file: &[u8]) -> Result<usize, SearchError> {
+    opened(file, |index| {
+        let found = index.search_image(&scene(0).render(), 3)?;
+        index.search_text(TEXT, &TextSearch { top: 3, shortlist: 2 })?;
+        Ok(found.len())
+    })
+}
+
+#[track_caller]
+fn says(error: &SearchError, what: &str) {
+    let error = error.to_string();
+    assert!(error.contains(what) && error.contains("pictures-000001"), "{error}");
 }
 
 #[track_caller]
 fn refuses(file: &[u8], what: &str) {
-    let error = search(file).unwrap_err().to_string();
-    assert!(error.contains(what) && error.contains("pictures-000001"), "{error}");
+    says(&search(file).unwrap_err(), what);
 }
 
 #[test]
@@ -63,13 +80,31 @@ fn damaged_files_are_refused() {
     refuses(&replaced("\"F16\"", "\"I16\""), "do not fit");
     refuses(&replaced("\"shape\":[3,64,128]", "\"shape\":[3,128,64]"), "as the model makes");
     refuses(&replaced("\"shape\":[3,64,128]", "\"shape\":[6,32,128]"), "do not fit");
-    let mut numbers = SOUND.clone();
-    let last = numbers.len() - 1;
-    numbers[last] = 0x7c;
-    numbers[last - 1] = 1;
-    let start = data(&SOUND);
-    numbers[start..start + 4].copy_from_slice(&f32::NAN.to_le_bytes());
-    refuses(&numbers, "not finite");
+}
+
+#[test]
+fn embeddings_that_no_model_makes_are_refused() {
+    // They are the first numbers. The third is finite, its square is not.
+    let first = data(&SOUND);
+    for number in [f32::NAN, f32::INFINITY, -2e19, 1.1] {
+        let mut file = SOUND.clone();
+        file[first..first + 4].copy_from_slice(&number.to_le_bytes());
+        refuses(&file, "numbers that no model makes");
+    }
+}
+
+#[test]
+fn features_that_no_model_makes_are_refused() {
+    // They are the last numbers: this is a NaN in f16, of the last picture.
+    let mut file = SOUND.clone();
+    let last = file.len() - 2;
+    file[last..].copy_from_slice(&[1, 0x7c]);
+    // Searches by a picture need no features, those by a text those of every picture.
+    let found = opened(&file, |index| index.search_image(&scene(0).render(), 3)).unwrap();
+    assert_eq!(found.len(), 3);
+    let all = TextSearch { top: 3, shortlist: 3 };
+    let error = opened(&file, |index| index.search_text(TEXT, &all)).unwrap_err();
+    says(&error, "numbers that no model makes");
 }
 
 #[test]
@@ -103,7 +138,7 @@ fn other_model(folder: &Path) -> PaliGemma {
     fs::write(folder.join("config.json"), pocket::CONFIG).unwrap();
     fs::write(folder.join("tokenizer.json"), pocket::TOKENIZER).unwrap();
     fs::write(folder.join("model.safetensors"), weights).unwrap();
-    PaliGemma::open(folder, DeviceSpec::Auto, Dtype::F32).unwrap()
+    PaliGemma::open(folder, DeviceSpec::Flex, Dtype::F32).unwrap()
 }
 
 proptest! {

@@ -10,7 +10,7 @@ use paligemma_search::{Index, Report, update};
 use tempfile::TempDir;
 
 pub(crate) static MODEL: LazyLock<PaliGemma> =
-    LazyLock::new(|| PaliGemma::pocket(DeviceSpec::Auto, Dtype::F32).unwrap());
+    LazyLock::new(|| PaliGemma::pocket(DeviceSpec::Flex, Dtype::F32).unwrap());
 
 /// A folder of pictures, and a place for its index.
 pub(crate) struct Album {

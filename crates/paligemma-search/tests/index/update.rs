@@ -40,6 +40,23 @@ fn an_update_reads_only_what_is_new() {
 }
 
 #[test]
+#[cfg(unix)]
+fn what_cannot_be_looked_at_stays() {
+    let album = Album::new(0..6);
+    album.update();
+    let before = album.files();
+    // A link to itself, of which the system tells nothing.
+    fs::remove_file(album.path(4)).unwrap();
+    std::os::unix::fs::symlink(album.path(4), album.path(4)).unwrap();
+    let report = album.update();
+    assert_eq!((report.unchanged, report.removed, report.failed.len()), (5, 0, 1));
+    assert_eq!(album.files(), before);
+    fs::remove_file(album.path(4)).unwrap();
+    let report = album.update();
+    assert_eq!((report.removed, report.failed.len(), album.index().len()), (1, 0, 5));
+}
+
+#[test]
 fn an_interrupted_update_goes_on_where_it_was() {
     let album = Album::new(0..40);
     let stop = |Progress { done, total }| assert_eq!((done, total), (0, 40), "stopped here");

@@ -57,6 +57,12 @@ pub enum FinetuneError {
         /// Its gradients' norm.
         norm: f64,
     },
+    /// The thread that prepares examples ended before its work did.
+    #[error("no examples came for step {step}, by a fault of this program: go on with --resume")]
+    Unprepared {
+        /// Which step, from 1.
+        step: usize,
+    },
     /// Adapters for a model that is one already.
     #[error("{model} is an adapter already: write it out with `export --merge`, and train that")]
     AdapterOfAdapter {

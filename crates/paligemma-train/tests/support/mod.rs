@@ -1,12 +1,26 @@
-//! Data to train on, and what was logged.
+//! Data to train on, models that are drawn, and what was logged.
 #![allow(dead_code, unreachable_pub, reason = "no test uses all of it")]
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
+use burn::tensor::backend::Backend;
+use burn_flex::{Flex, FlexDevice};
 use paligemma::image::{Rgb, RgbImage};
 use paligemma_train::Settings;
+
+/// Held while something is drawn: the tests of a process share the backend's random generator.
+static DRAWING: Mutex<()> = Mutex::new(());
+
+/// What `draw` makes of a generator that begins at `seed`. It draws all it needs at once: a
+/// parameter that is drawn when it is first read would come from whatever others left.
+pub fn drawn<T>(seed: u64, draw: impl FnOnce() -> T) -> T {
+    let _drawing = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
+    Flex::seed(&FlexDevice, seed);
+    draw()
+}
 
 /// Five pictures of one colour each, and a question about each.
 pub fn data(folder: &Path) -> Settings {
@@ -38,8 +52,8 @@ pub fn data(folder: &Path) -> Settings {
     }
 }
 
-/// How far the losses of two runs are apart, at most.
-pub fn losses_differ_by(one: &Path, other: &Path) -> f64 {
+/// How far the first `count` losses of two runs of the same length are apart, at most.
+pub fn losses_differ_by(one: &Path, other: &Path, count: usize) -> f64 {
     let losses = |folder: &Path| -> Vec<f64> {
         let log = fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
         let lines =
@@ -47,7 +61,7 @@ pub fn losses_differ_by(one: &Path, other: &Path) -> f64 {
         lines.filter_map(|line| line["loss"].as_f64().or(line["eval_loss"].as_f64())).collect()
     };
     let (one, other) = (losses(one), losses(other));
-    assert!(!one.is_empty() && one.len() == other.len());
-    let errors = one.iter().zip(&other).map(|(a, b)| (a - b).abs());
+    assert!(one.len() >= count && one.len() == other.len());
+    let errors = one.iter().zip(&other).take(count).map(|(a, b)| (a - b).abs());
     errors.fold(0.0, f64::max)
 }

@@ -74,6 +74,8 @@ pub fn import_coco_masks(
     let style =
         Style { verb: "segment", classes: &source.classes, every_class: options.every_class };
     let mut examples = Vec::new();
+    // Masks are as large as their pictures are said to be, which must be true before any is drawn.
+    source.pictures.retain(|picture| picture.is_sound);
     for pictures in source.pictures.chunks_mut(DRAWN) {
         let drawn: Vec<Vec<_>> = pictures.par_iter().map(draw).collect();
         let mut masks = Vec::new();
@@ -126,7 +128,10 @@ struct Source<'a, S> {
 struct Picture<S> {
     id: i64,
     path: PathBuf,
+    /// As the annotations say.
     size: (u32, u32),
+    /// Whether the file is there and of that size; what is wrong with another is noted.
+    is_sound: bool,
     objects: Vec<Object<S>>,
 }
 
@@ -203,10 +208,11 @@ fn pictures<S>(
             Ok(there) if there != said => Some(Problem::PictureSize { there, said }),
             sound => sound.err(),
         };
+        let (id, is_sound) = (image.id, problem.is_none());
         if let Some(problem) = problem {
-            notes.add(path, record("image", image.id), problem);
+            notes.add(path, record("image", id), problem);
         }
-        pictures.push(Picture { id: image.id, path: picture, size: said, objects: Vec::new() });
+        pictures.push(Picture { id, path: picture, size: said, is_sound, objects: Vec::new() });
     }
     pictures
 }
