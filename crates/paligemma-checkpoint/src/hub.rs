@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Cache, Repo, RepoType};
 
+use crate::adapter::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, OLDER_WEIGHTS};
 use crate::settings::{GENERATION, PREPROCESSOR};
 use crate::source::{INDEX, SourceError, WEIGHTS, read_index};
 
@@ -109,14 +110,14 @@ pub struct Progress<'a> {
 pub struct Hub {
     /// The address of the hub, without a slash at its end.
     pub endpoint: String,
-    /// The folder of tokens and caches; models are in `hub` below it.
-    pub home: PathBuf,
-    /// The token of the user; if none, the one in the file `token` of `home`.
+    /// The folder of models.
+    pub cache: PathBuf,
+    /// The token of the user, for models that are not shown to everybody.
     pub token: Option<String>,
 }
 
 /// The folder of `model`, which is a folder itself or an id of the hub that the environment
-/// names: `HF_ENDPOINT`, `HF_HOME`, `HF_TOKEN`.
+/// names ([`Hub::from_env`]).
 ///
 /// # Errors
 ///
@@ -130,20 +131,28 @@ pub fn resolve(
 }
 
 impl Hub {
-    /// The hub, cache and token that the environment names, or the usual ones.
+    /// The hub, cache and token that the environment names, or the usual ones: `HF_ENDPOINT`,
+    /// `HF_HUB_CACHE` or the folder `hub` in `HF_HOME`, `HF_TOKEN` or the file `token` in `HF_HOME`.
+    /// `HF_HOME` is `huggingface` in `XDG_CACHE_HOME` or in `~/.cache` where it is not set
+    /// (huggingface_hub `constants.py`).
     ///
     /// # Errors
     ///
-    /// If neither `HF_HOME` nor a home folder is known.
+    /// If no variable and no home folder say where the cache is.
     pub fn from_env() -> Result<Self, HubError> {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let endpoint = variable("HF_ENDPOINT").unwrap_or("https://huggingface.co".to_owned());
-        let home = match variable("HF_HOME") {
-            Some(home) => home.into(),
-            None => std::env::home_dir().ok_or(HubError::NoHome)?.join(".cache/huggingface"),
+        let caches = || match variable("XDG_CACHE_HOME") {
+            Some(caches) => Some(PathBuf::from(caches)),
+            None => Some(std::env::home_dir()?.join(".cache")),
         };
+        let named = variable("HF_HOME").map(PathBuf::from);
+        let home = named.or_else(|| Some(caches()?.join("huggingface"))).ok_or(HubError::NoHome)?;
+        let endpoint = variable("HF_ENDPOINT").unwrap_or("https://huggingface.co".to_owned());
         let endpoint = endpoint.trim_end_matches('/').to_owned();
-        Ok(Self { endpoint, home, token: variable("HF_TOKEN") })
+        let cache = variable("HF_HUB_CACHE").map_or_else(|| home.join("hub"), PathBuf::from);
+        let kept = || std::fs::read_to_string(home.join("token")).ok();
+        let token = variable("HF_TOKEN").or_else(kept).map(|token| token.trim().to_owned());
+        Ok(Self { endpoint, cache, token: token.filter(|token| !token.is_empty()) })
     }
 
     /// The folder of `model`: itself if it is a folder, or the cached files of the hub id
@@ -176,14 +185,13 @@ impl Hub {
 
     /// The folder of the commit that `revision` stood for when it was last fetched.
     fn cached(&self, model: &str, revision: &str) -> Option<PathBuf> {
-        let repo = self.cache().repo(repo(model, revision));
-        let branch = repo.get(CONFIG).and_then(|file| file.parent().map(Path::to_owned));
+        let repo = Cache::new(self.cache.clone()).repo(repo(model, revision));
         // Other tools keep no reference for a commit, only its folder.
-        branch.or_else(|| Some(repo.pointer_path(revision)).filter(|at| at.join(CONFIG).exists()))
-    }
-
-    fn cache(&self) -> Cache {
-        Cache::new(self.home.join("hub"))
+        let commit = repo.pointer_path(revision);
+        [CONFIG, ADAPTER_CONFIG].into_iter().find_map(|file| {
+            let branch = repo.get(file).and_then(|file| file.parent().map(Path::to_owned));
+            branch.or_else(|| commit.join(file).exists().then(|| commit.clone()))
+        })
     }
 }
 
@@ -196,34 +204,36 @@ struct Download<'a> {
 
 impl Download<'_> {
     fn run(&mut self, revision: &str, found: Option<PathBuf>) -> Result<PathBuf, HubError> {
-        let builder = ApiBuilder::from_cache(self.hub.cache())
+        let builder = ApiBuilder::from_cache(Cache::new(self.hub.cache.clone()))
             .with_endpoint(self.hub.endpoint.clone())
+            .with_token(self.hub.token.clone())
             .with_progress(false)
             .with_retries(RETRIES);
-        let builder = match &self.hub.token {
-            Some(token) => builder.with_token(Some(token.clone())),
-            None => builder,
-        };
         let api = builder.build().map_err(|error| self.error(error, revision, CONFIG))?;
 
-        let config = match found {
-            Some(folder) => folder.join(CONFIG),
-            None => self.fetch(&api.repo(repo(self.model, revision)), revision, CONFIG)?,
+        let folder = match found {
+            Some(folder) => folder,
+            None => self.first(&api.repo(repo(self.model, revision)), revision)?,
         };
         // Everything else from the same commit, although the branch may move on meanwhile.
-        let folder = config.parent().unwrap_or(Path::new(".")).to_owned();
         let commit = folder.file_name().map_or(revision.into(), |name| name.to_string_lossy());
         let repo = api.repo(repo(self.model, &commit));
         let mut fetch = |file: &str| match folder.join(file) {
             path if path.exists() => Ok(path),
             _ => self.fetch(&repo, &commit, file),
         };
-        fetch(TOKENIZER)?;
-        unless_absent(fetch(PREPROCESSOR))?;
-        unless_absent(fetch(GENERATION))?;
-        if unless_absent(fetch(WEIGHTS))?.is_none() {
-            for shard in shards(&fetch(INDEX)?)? {
-                fetch(&shard)?;
+        if unless_absent(fetch(ADAPTER_CONFIG))?.is_some() {
+            if unless_absent(fetch(ADAPTER_WEIGHTS))?.is_none() {
+                fetch(OLDER_WEIGHTS)?;
+            }
+        } else {
+            fetch(TOKENIZER)?;
+            unless_absent(fetch(PREPROCESSOR))?;
+            unless_absent(fetch(GENERATION))?;
+            if unless_absent(fetch(WEIGHTS))?.is_none() {
+                for shard in shards(&fetch(INDEX)?)? {
+                    fetch(&shard)?;
+                }
             }
         }
         if is_complete(&folder) {
@@ -231,6 +241,17 @@ impl Download<'_> {
         } else {
             Err(HubError::Changed { model: self.model.to_owned() })
         }
+    }
+
+    /// The folder of the commit, with the configuration of a model or of an adapter in it.
+    fn first(&mut self, repo: &ApiRepo, revision: &str) -> Result<PathBuf, HubError> {
+        let config = match self.fetch(repo, revision, CONFIG) {
+            Err(absent @ HubError::NotFound { .. }) => {
+                unless_absent(self.fetch(repo, revision, ADAPTER_CONFIG))?.ok_or(absent)?
+            }
+            fetched => fetched?,
+        };
+        Ok(config.parent().unwrap_or(Path::new(".")).to_owned())
     }
 
     fn fetch(&mut self, repo: &ApiRepo, revision: &str, file: &str) -> Result<PathBuf, HubError> {
@@ -255,7 +276,7 @@ impl Download<'_> {
                     HubError::Download { model, file, source: Box::new(error.into()) }
                 }
                 _ => {
-                    let cache = self.hub.cache().path().clone();
+                    let cache = self.hub.cache.clone();
                     HubError::Unreachable { model, endpoint, cache, source: error }
                 }
             },
@@ -307,6 +328,9 @@ fn is_complete(folder: &Path) -> bool {
     let has = |file: &str| folder.join(file).exists();
     let has_shards =
         || shards(&folder.join(INDEX)).is_ok_and(|shards| shards.iter().all(|shard| has(shard)));
+    if has(ADAPTER_CONFIG) {
+        return has(ADAPTER_WEIGHTS) || has(OLDER_WEIGHTS);
+    }
     has(CONFIG) && has(TOKENIZER) && (has(WEIGHTS) || has_shards())
 }
 

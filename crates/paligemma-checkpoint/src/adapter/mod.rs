@@ -19,7 +19,7 @@ pub const ADAPTER_CONFIG: &str = "adapter_config.json";
 /// The file with an adapter's factors.
 pub(crate) const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
 /// The same as PEFT wrote it before.
-const OLDER_WEIGHTS: &str = "adapter_model.bin";
+pub(crate) const OLDER_WEIGHTS: &str = "adapter_model.bin";
 
 /// How the factors' names end, A and B.
 const ENDINGS: [&str; 2] = [".lora_A.weight", ".lora_B.weight"];

@@ -30,7 +30,7 @@ struct State {
 struct Server {
     state: Arc<Mutex<State>>,
     hub: Hub,
-    _home: TempDir,
+    home: TempDir,
 }
 
 impl Server {
@@ -52,8 +52,8 @@ impl Server {
             }
         });
         let home = tempfile::tempdir().unwrap();
-        let hub = Hub { endpoint, home: home.path().to_owned(), token: None };
-        Self { state, hub, _home: home }
+        let hub = Hub { endpoint, cache: home.path().join("hub"), token: None };
+        Self { state, hub, home }
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -182,11 +182,6 @@ fn a_gated_model_needs_a_token() {
     server.state().token = Some("secret".to_owned());
     let error = server.hub.resolve(MODEL, None, quiet).unwrap_err();
     assert_says(&error, &[MODEL, "401", "licence", "HF_TOKEN"]);
-    fs::write(server.hub.home.join("token"), "secret\n").unwrap();
-    server.hub.resolve(MODEL, None, quiet).unwrap();
-
-    let other = tempfile::tempdir().unwrap();
-    server.hub.home = other.path().to_owned();
     server.hub.token = Some("wrong".to_owned());
     assert!(server.hub.resolve(MODEL, None, quiet).is_err());
     server.hub.token = Some("secret".to_owned());
@@ -218,24 +213,52 @@ fn names_that_could_leave_the_cache_are_refused() {
     assert_eq!(server.hub.resolve(folder.to_str().unwrap(), None, quiet).unwrap(), folder);
 }
 
+#[test]
+fn an_adapter_is_downloaded_by_its_own_files() {
+    let server = Server::with("published");
+    let adapter = [("adapter_config.json", "{}"), ("adapter_model.bin", "factors")];
+    let own = adapter.map(|(name, contents)| (name.to_owned(), contents.as_bytes().to_vec()));
+    server.state().files = BTreeMap::from(own);
+    let found = server.hub.resolve(MODEL, None, quiet).unwrap();
+    for (name, contents) in adapter {
+        assert_eq!(fs::read_to_string(found.join(name)).unwrap(), contents);
+    }
+    for revision in [None, Some(COMMIT)] {
+        assert_eq!(server.offline().resolve(MODEL, revision, quiet).unwrap(), found);
+    }
+    server.state().files.remove("adapter_model.bin");
+    // Another name of the same commit.
+    assert_eq!(server.hub.resolve(MODEL, Some("refs/pr/1"), quiet).unwrap(), found);
+}
+
 /// The only test that reads the environment: variables belong to the whole process.
 #[test]
-fn the_environment_names_hub_and_cache() {
+fn the_environment_names_hub_cache_and_token() {
     let server = Server::with("published");
-    let binary = std::env::current_exe().unwrap();
-    let run = std::process::Command::new(binary)
-        .args(["--exact", "hub::resolve_as_the_environment_says", "--ignored"])
-        .env("HF_ENDPOINT", format!("{}/", server.hub.endpoint))
-        .env("HF_HOME", &server.hub.home)
-        .env("HF_TOKEN", "secret")
-        .output()
-        .unwrap();
-    assert!(run.status.success(), "{run:?}");
-    server.offline().resolve(MODEL, None, quiet).unwrap();
+    server.state().token = Some("secret".to_owned());
+    let (home, models) = (server.home.path(), server.home.path().join("models"));
+    fs::create_dir(home.join("huggingface")).unwrap();
+    for folder in [home, &home.join("huggingface")] {
+        fs::write(folder.join("token"), "secret\n").unwrap();
+    }
+    let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+    for (variables, cache) in [
+        (vec![("HF_HOME", path(home)), ("HF_TOKEN", "secret".into())], home.join("hub")),
+        (vec![("HF_HOME", path(home)), ("HF_HUB_CACHE", path(&models))], models.clone()),
+        (vec![("XDG_CACHE_HOME", path(home))], home.join("huggingface/hub")),
+    ] {
+        let mut run = std::process::Command::new(std::env::current_exe().unwrap());
+        run.args(["--exact", "hub::resolve_as_the_environment_says", "--ignored"]);
+        ["HF_HOME", "HF_HUB_CACHE", "HF_TOKEN", "XDG_CACHE_HOME"].map(|name| run.env_remove(name));
+        run.env("HF_ENDPOINT", format!("{}/", server.hub.endpoint)).envs(variables);
+        let output = run.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        Hub { cache, ..server.offline() }.resolve(MODEL, None, quiet).unwrap();
+    }
 }
 
 #[test]
-#[ignore = "run by the_environment_names_hub_and_cache, with variables set"]
+#[ignore = "run by the_environment_names_hub_cache_and_token, with variables set"]
 fn resolve_as_the_environment_says() {
     assert_eq!(Hub::from_env().unwrap().token.as_deref(), Some("secret"));
     paligemma_checkpoint::hub::resolve(MODEL, None, quiet).unwrap();

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 pub(crate) fn paligemma() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_paligemma"));
     command.env("HF_ENDPOINT", "http://127.0.0.1:9").env("HF_HOME", env!("CARGO_TARGET_TMPDIR"));
-    command.env_remove("HF_TOKEN");
+    command.env_remove("HF_TOKEN").env_remove("HF_HUB_CACHE");
     command
 }
 
