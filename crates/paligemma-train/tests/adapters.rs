@@ -13,8 +13,8 @@ use burn_autodiff::Autodiff;
 use burn_flex::Flex;
 use paligemma::{Model, PackedFormat, Storage};
 use paligemma_checkpoint::{
-    AdapterFile, Checkpoint, Export, Format, ModulePath, PaliGemmaConfig, export, is_factor,
-    other_files, save_adapter,
+    AdapterConfig, AdapterFile, Checkpoint, Export, Format, ModulePath, PaliGemmaConfig, export,
+    is_factor, other_files, save_adapter,
 };
 use paligemma_nn::{NnBackend, PrefixMask};
 use paligemma_train::{
@@ -247,8 +247,10 @@ fn adapters_learn_over_any_matrix_and_change_nothing_else() {
 
         // What was trained is a PEFT adapter, and all of it: the base is as it was.
         let folder = tempfile::tempdir().unwrap();
-        save_adapter::<B, _>(&trained, folder.path(), &lora.config("base", None)).unwrap();
+        save_adapter::<B, _>(&trained, folder.path(), &lora.config("base", Some("v2"))).unwrap();
         let saved = AdapterFile::open(folder.path()).unwrap();
+        let AdapterConfig { base, revision, .. } = saved.config();
+        assert_eq!((base.as_deref(), revision.as_deref()), (Some("base"), Some("v2")));
         let again = saved.apply::<Flex, _>(model(storage)).unwrap();
         assert_near(&logits(&again), &logits(&trained.valid()), 1e-6);
     }

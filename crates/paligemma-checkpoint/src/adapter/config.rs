@@ -108,11 +108,10 @@ impl AdapterConfig {
         // PEFT's own files have a whole number here.
         let alpha =
             if self.alpha.fract() == 0.0 { json!(self.alpha as i64) } else { json!(self.alpha) };
-        let file = json!({
+        let mut file = json!({
             "peft_type": "LORA",
             "task_type": "CAUSAL_LM",
             "base_model_name_or_path": self.base,
-            "revision": self.revision,
             "inference_mode": true,
             "r": self.rank,
             "lora_alpha": alpha,
@@ -127,6 +126,9 @@ impl AdapterConfig {
             "use_dora": false,
             "use_rslora": false,
         });
+        if let Some(revision) = &self.revision {
+            file["revision"] = json!(revision);
+        }
         format!("{file:#}\n")
     }
 }
