@@ -134,7 +134,7 @@ impl Hub {
     /// The hub, cache and token that the environment names, or the usual ones: `HF_ENDPOINT`,
     /// `HF_HUB_CACHE` or the folder `hub` in `HF_HOME`, `HF_TOKEN` or the file `token` in `HF_HOME`.
     /// `HF_HOME` is `huggingface` in `XDG_CACHE_HOME` or in `~/.cache` where it is not set
-    /// (huggingface_hub `constants.py`).
+    /// (`huggingface_hub/constants.py`).
     ///
     /// # Errors
     ///
