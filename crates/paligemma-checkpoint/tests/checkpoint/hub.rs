@@ -249,7 +249,9 @@ fn the_environment_names_hub_cache_and_token() {
     ] {
         let mut run = std::process::Command::new(std::env::current_exe().unwrap());
         run.args(["--exact", "hub::resolve_as_the_environment_says", "--ignored"]);
-        ["HF_HOME", "HF_HUB_CACHE", "HF_TOKEN", "XDG_CACHE_HOME"].map(|name| run.env_remove(name));
+        for name in ["HF_HOME", "HF_HUB_CACHE", "HF_TOKEN", "XDG_CACHE_HOME"] {
+            run.env_remove(name);
+        }
         run.env("HF_ENDPOINT", format!("{}/", server.hub.endpoint)).envs(variables);
         let output = run.output().unwrap();
         assert!(output.status.success(), "{output:?}");
