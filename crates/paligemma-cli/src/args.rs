@@ -81,13 +81,13 @@ pub(crate) struct AnswerArgs {
     #[arg(long, value_name = "N", default_value_t = Options::default().max_new_tokens)]
     max_new_tokens: usize,
     /// Draw tokens at this temperature, instead of always taking the most probable
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
     temperature: Option<f32>,
     /// Draw from the N most probable tokens only
     #[arg(long, value_name = "N")]
     top_k: Option<usize>,
     /// Draw from the most probable tokens that together have this probability
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     top_p: Option<f32>,
     /// Draw by this seed: the same seed gives the same answer
     #[arg(long)]

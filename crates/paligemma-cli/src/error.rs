@@ -29,6 +29,12 @@ pub(crate) enum Error {
         /// The name.
         path: PathBuf,
     },
+    /// A drawing in the place of the picture that it is made of.
+    #[error("{} is the picture itself: name another file for the drawing", path.display())]
+    OverPicture {
+        /// The file.
+        path: PathBuf,
+    },
     /// The name of a file for vectors does not say its format.
     #[error("{} does not say how to write numbers: end it in .npy or .safetensors", path.display())]
     VectorsName {

@@ -17,12 +17,18 @@ pub(crate) struct OutFile {
 }
 
 impl OutFile {
-    /// Checks the name, of which the extension is the format.
-    pub(crate) fn new(path: PathBuf) -> Result<Self, Error> {
+    /// Checks the name, of which the extension is the format, and that it is not that of the `picture`
+    /// that is drawn into.
+    pub(crate) fn new(path: PathBuf, picture: &Path) -> Result<Self, Error> {
         let writable = [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP];
         let format = ImageFormat::from_path(&path).ok().filter(|format| writable.contains(format));
         let Some(format) = format else { return Err(Error::PictureName { path }) };
         check_folder(&path)?;
+        let is_picture = fs::canonicalize(&path)
+            .is_ok_and(|out| fs::canonicalize(picture).is_ok_and(|picture| picture == out));
+        if is_picture {
+            return Err(Error::OverPicture { path });
+        }
         Ok(Self { path, format })
     }
 

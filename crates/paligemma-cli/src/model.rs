@@ -67,6 +67,15 @@ impl ModelName {
         self.model.clone().unwrap_or_else(|| EMBEDDED.to_owned())
     }
 
+    /// The same wherever a program is started: folders by their full paths.
+    pub(crate) fn anywhere(self) -> Self {
+        let full = |name: String| match std::path::absolute(&name) {
+            Ok(path) if path.is_dir() && name != EMBEDDED => path.display().to_string(),
+            _ => name,
+        };
+        Self { model: self.model.map(full), base: self.base.map(full), ..self }
+    }
+
     /// The version that was asked for.
     pub(crate) fn revision(&self) -> Option<String> {
         self.revision.clone()

@@ -11,6 +11,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::{Batch, Peers, Row, Rows, Settings};
@@ -152,6 +153,16 @@ impl Examples {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.examples.len()
+    }
+
+    /// Tells these examples from others, in hexadecimal digits: a SHA-256 of all texts and of how many
+    /// pictures each has, wherever the pictures are.
+    pub fn fingerprint(&self) -> String {
+        let mut hash = Sha256::new();
+        for Example { images, prefix, suffix, references } in &self.examples {
+            hash.update(format!("{} {prefix:?} {suffix:?} {references:?}\n", images.len()));
+        }
+        format!("{:x}", hash.finalize())
     }
 
     /// The most pictures and the most text tokens of an example.

@@ -77,10 +77,12 @@ impl Finetune<'_> {
         let held_out = self.settings.eval.as_deref();
         let held_out = held_out.map(|path| self.examples(path, &config)).transpose()?;
         let count = examples.len();
+        self.goes_on_with(&examples)?;
         let needs = self.needs::<B>(&config, &examples, device)?;
         let (mut trainer, parameters) = self.trainer::<Autodiff<B>>(&config, count, device)?;
         let (first, total) = (trainer.steps, trainer.schedule.steps);
-        let mut keeper = Keeper::open(self, &config, held_out.as_ref(), &trainer, device)?;
+        let data = (&*examples, held_out.as_ref());
+        let mut keeper = Keeper::open(self, &config, data, &trainer, device)?;
         self.meet::<B>(&trainer, count, device)?;
         let parameters = &parameters;
         let begun = Event::Begun { parameters, examples: count, steps: first, total, needs };
@@ -192,6 +194,15 @@ impl Finetune<'_> {
         self.peers.same::<B>("the number of examples", examples as u64, device)?;
         self.peers.same::<B>("what is asked", self.settings.fingerprint(), device)?;
         Ok(self.peers.same::<B>("the model", trainer.fingerprint(), device)?)
+    }
+
+    /// Refuses other examples than those that the run began with: its steps would be others.
+    fn goes_on_with(&self, examples: &Examples) -> Result<(), FinetuneError> {
+        let begun = self.run.latest()?.and_then(|(_, progress)| progress.examples);
+        if begun.is_some_and(|begun| begun != examples.fingerprint()) {
+            return Err(FinetuneError::OtherExamples { data: self.settings.data.clone() });
+        }
+        Ok(())
     }
 
     /// Refuses what no run can be.

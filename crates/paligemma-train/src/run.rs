@@ -26,6 +26,9 @@ pub struct Progress {
     pub total: usize,
     /// Seconds spent in all.
     pub seconds: f64,
+    /// What tells the examples from others, if they were given ([`crate::Examples::fingerprint`]).
+    #[serde(default)]
+    pub examples: Option<String>,
 }
 
 /// Why a run's folder could not be written or read.

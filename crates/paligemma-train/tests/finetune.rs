@@ -170,6 +170,12 @@ fn a_picture_that_cannot_be_measured_leaves_the_epoch() {
     fs::write(checkpoint.join("progress.json"), long).unwrap();
 
     fs::write(&picture, bytes).unwrap();
+    // Nor does it go on with other examples.
+    let rows = fs::read_to_string(&settings.data).unwrap();
+    fs::write(&settings.data, rows.lines().next().unwrap()).unwrap();
+    let error = run(&settings, &broken, F32, 0).unwrap_err();
+    assert!(matches!(error, FinetuneError::OtherExamples { .. }), "{error}");
+    fs::write(&settings.data, rows).unwrap();
     assert_eq!(run(&settings, &broken, F32, 0).unwrap(), Outcome::Done);
     assert!(latest(&broken).1.seconds > 1e6);
     let weights = "model.safetensors";

@@ -74,6 +74,12 @@ pub enum Error {
         /// The model.
         model: String,
     },
+    /// A run that ended before its first checkpoint.
+    #[error("the run in {} has no checkpoint yet: go on with it first", run.display())]
+    NoCheckpoint {
+        /// The run's folder.
+        run: PathBuf,
+    },
     /// A run's folder names no folder in it.
     #[error("{} names `{}`, which is no folder beside it", pointer.display(), name.display())]
     Latest {

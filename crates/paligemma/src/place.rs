@@ -17,6 +17,8 @@ pub const EMBEDDED: &str = "embedded";
 /// The file of a run's folder that names the newest of the folders in it.
 const LATEST: &str = "latest";
 const CONFIG: &str = "config.json";
+/// The file of a run's folder that says what was asked.
+const RUN: &str = "run.json";
 
 /// Where a model's files are.
 #[derive(Debug)]
@@ -336,6 +338,9 @@ fn is_adapter(folder: &Path) -> bool {
 fn followed(folder: PathBuf) -> Result<PathBuf, Error> {
     let pointer = folder.join(LATEST);
     let is_model = folder.join(CONFIG).is_file() || is_adapter(&folder);
+    if !is_model && !pointer.is_file() && folder.join(RUN).is_file() {
+        return Err(Error::NoCheckpoint { run: folder });
+    }
     if is_model || !pointer.is_file() {
         return Ok(folder);
     }

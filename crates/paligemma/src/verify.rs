@@ -239,11 +239,11 @@ fn misplaced(config: &PaliGemmaConfig, tokenizer: &Tokenizer) -> Option<String> 
     wrong.map(|(name, expected, found)| format!("{name} is token {found}, expected {expected}"))
 }
 
-/// A red disc on grey, and the grey alone.
+/// A red disc on grey, of a size that the embedded model knows, and the grey alone.
 fn pictures() -> [RgbImage; 2] {
     let grey = RgbImage::from_pixel(64, 64, Rgb([128; 3]));
     let disc = RgbImage::from_fn(64, 64, |x, y| {
-        let inside = x.abs_diff(32).pow(2) + y.abs_diff(32).pow(2) < 20 * 20;
+        let inside = x.abs_diff(32).pow(2) + y.abs_diff(32).pow(2) < 13 * 13;
         Rgb(if inside { [220, 30, 40] } else { [128; 3] })
     });
     [disc, grey]

@@ -34,8 +34,8 @@ impl Detect {
     /// The drawing is written before anything is printed.
     pub(crate) fn run(self) -> Result<(), Error> {
         let things: Vec<&str> = self.things.split(';').collect();
+        let out = self.out.map(|out| OutFile::new(out, &self.image)).transpose()?;
         let query = Query::new(vec![self.image], detection_prompt(&things)?, self.model)?;
-        let out = self.out.map(OutFile::new).transpose()?;
         let options = self.look.options()?;
         let session = Session::open(query)?;
         let tokenizer = session.model.tokenizer();

@@ -133,13 +133,13 @@ impl Finetune {
         if folder.join(RUN).exists() {
             return Err(Error::RunExists { run: folder });
         }
-        let place = self.model.locate()?;
+        let (model, place) = (self.model.clone().anywhere(), self.model.locate()?);
         let config = place.config().map_err(ModelError::from)?;
-        let settings = Settings::new(self.model.name(), data);
-        let settings = Settings { revision: self.model.revision(), ..settings };
+        let settings = Settings::new(model.name(), full(data));
+        let settings = Settings { revision: model.revision(), ..settings };
         let asked = Asked {
             settings: self.recipe.of(settings, config.vision.image_size)?,
-            model: self.model.clone(),
+            model,
             device: self.recipe.device.unwrap_or_default().to_string(),
             dtype: self.recipe.dtype.unwrap_or_default().to_string(),
         };
@@ -159,6 +159,11 @@ impl Finetune {
         let place = asked.model.clone().named(model, revision.clone()).locate()?;
         Ok((folder.to_owned(), asked, place))
     }
+}
+
+/// The full path of a file: a run may be taken up from another folder.
+fn full(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
 }
 
 /// The folder of a new run, which goes again if the run was refused before it wrote anything.

@@ -47,8 +47,8 @@ impl Segment {
     pub(crate) fn run(self) -> Result<(), Error> {
         let things: Vec<&str> = self.things.split(';').collect();
         let files = MaskNames::of(&self.image);
+        let out = self.out.map(|out| OutFile::new(out, &self.image)).transpose()?;
         let query = Query::new(vec![self.image], segmentation_prompt(&things)?, self.model)?;
-        let out = self.out.map(OutFile::new).transpose()?;
         let masks = self.masks.map(OutFolder::new).transpose()?;
         let options = self.look.options()?;
         let session = Session::open_with_masks(query, self.mask_model.as_deref())?;

@@ -79,6 +79,9 @@ fn what_cannot_be_drawn_leaves_nothing_behind() {
     std::fs::create_dir(desk.path("folder.png")).unwrap();
     let out = &*desk.name("folder.png");
     refuses(&["detect", scene, "cat", "--out", out], &["cannot write", "folder.png"]);
+    // Another name of the picture itself.
+    let itself = &*desk.name("./scene.png");
+    refuses(&["detect", scene, "cat", "--out", itself], &["is the picture itself"]);
     assert_eq!(desk.files(), ["folder.png", "scene.png"]);
     for things in ["", " ; ;"] {
         refuses(&["detect", scene, things], &["no thing to look for", "name at least one"]);

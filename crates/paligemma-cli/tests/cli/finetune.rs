@@ -67,6 +67,9 @@ fn a_run_remembers_its_model_as_it_was_asked_for() {
     };
     assert_eq!((&read()["resolution"], &read()["resample"]), (&value!(56), &value!("bicubic")));
     train(&["--resume", &out]);
+    // Its data is found from everywhere.
+    let data = read()["settings"]["data"].as_str().unwrap().to_owned();
+    assert!(std::path::Path::new(&data).is_absolute(), "{data}");
     // And it is what a run that is taken up looks at.
     edit(&desk.path("run/run.json"), |run| run["resolution"] = 57.into());
     refuses(&["finetune", "--resume", &out], &["image_size is 57"]);
@@ -113,6 +116,10 @@ fn what_cannot_be_trained_is_told() {
     new(&["--text-length", "3"], &["example 1", "more than 3"]);
     let nowhere = desk.name("nowhere");
     refuses(&["finetune", "--resume", &nowhere], &["run.json"]);
+    let begun = desk.name("begun");
+    fs::create_dir(&begun).unwrap();
+    fs::write(desk.path("begun/run.json"), "{}").unwrap();
+    refuses(&["caption", &desk.scene(), "--model", &begun], &["has no checkpoint yet"]);
     let missing = desk.name("missing.jsonl");
     refuses(&["finetune", "--data", &missing, "--out", &out], &["missing.jsonl"]);
     assert!(!fs::exists(&out).unwrap());

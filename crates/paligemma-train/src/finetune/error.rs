@@ -1,5 +1,7 @@
 //! Why a run ends before its end.
 
+use std::path::PathBuf;
+
 use burn::record::RecorderError;
 use paligemma::{Dtype, Size};
 use paligemma_checkpoint::{AdapterError, SaveError, SourceError};
@@ -56,6 +58,15 @@ pub enum FinetuneError {
         loss: f64,
         /// Its gradients' norm.
         norm: f64,
+    },
+    /// A run is taken up with other examples.
+    #[error(
+        "{} has other rows than when the run began: give it the same again, or begin a new run",
+        data.display()
+    )]
+    OtherExamples {
+        /// The file.
+        data: PathBuf,
     },
     /// The thread that prepares examples ended before its work did.
     #[error("no examples came for step {step}, by a fault of this program: go on with --resume")]

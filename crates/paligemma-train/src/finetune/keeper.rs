@@ -19,6 +19,7 @@ use crate::{Examples, Progress, RunError, Selection, Stepped, Trainer};
 pub(super) struct Keeper<'a, B: NnBackend> {
     run: &'a Finetune<'a>,
     config: &'a PaliGemmaConfig,
+    examples: &'a Examples,
     held_out: Option<&'a Examples>,
     pub(super) device: &'a B::Device,
     log: Option<Log>,
@@ -35,12 +36,12 @@ impl<'a, B: NnBackend> Keeper<'a, B> {
     pub(super) fn open(
         run: &'a Finetune<'a>,
         config: &'a PaliGemmaConfig,
-        held_out: Option<&'a Examples>,
+        (examples, held_out): (&'a Examples, Option<&'a Examples>),
         trainer: &Trainer<Autodiff<B>>,
         device: &'a B::Device,
     ) -> Result<Self, FinetuneError> {
         let (log, tried, before, opened) = (None, trainer.steps, 0.0, Instant::now());
-        let keeper = Self { run, config, held_out, device, log, tried, before, opened };
+        let keeper = Self { run, config, examples, held_out, device, log, tried, before, opened };
         if run.peers.rank() > 0 {
             return Ok(keeper);
         }
@@ -133,7 +134,8 @@ impl<'a, B: NnBackend> Keeper<'a, B> {
         let Some(log) = &self.log else { return Ok(()) };
         self.tried = total;
         let seconds = self.before + self.opened.elapsed().as_secs_f64();
-        let progress = Progress { stage, step: total, total, seconds };
+        let examples = Some(self.examples.fingerprint());
+        let progress = Progress { stage, step: total, total, seconds, examples };
         let Finetune { settings, place, run, .. } = *self.run;
         run.save(&progress, |folder| {
             let model = trainer.model.valid();

@@ -109,7 +109,7 @@ impl Recipe {
         let metric = self.metric.map(|metric| metric.to_string());
         Settings {
             metric: metric.or(settings.metric).filter(|_| self.eval.is_some()),
-            eval: self.eval.clone(),
+            eval: self.eval.clone().map(super::full),
             train: self.train.clone().or(recipe),
             lora,
             epochs: self.epochs.unwrap_or(settings.epochs),
