@@ -37,8 +37,8 @@ def arguments():
 
 
 def finish():
-    """Waits for the GPU, which works behind the program."""
-    if torch.cuda.is_available():
+    """Waits for a GPU, which works behind the program."""
+    if torch.get_default_device().type == "cuda":
         torch.cuda.synchronize()
 
 

@@ -35,8 +35,8 @@ pub(crate) struct Arguments {
     /// Tokens that decoding is timed over
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
     tokens: u32,
-    /// Measure these alone (paligemma, transformers, candle, or one with its dtype:
-    /// paligemma-int8) and print the table instead of writing it
+    /// Measure these alone (paligemma, converted, transformers, candle, or one with its dtype:
+    /// converted-int8) and print the table instead of writing it
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     only: Vec<String>,
 }
@@ -95,11 +95,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result {
 
 /// The command as one would type it, without the places of one machine.
 fn described(arguments: &Arguments) -> String {
-    let Arguments { model, runs, threads, tokens, .. } = arguments;
+    let Arguments { model, runs, threads, tokens, only, .. } = arguments;
     let model = model.file_name().unwrap_or_default().to_string_lossy();
-    format!(
+    let mut line = format!(
         "cargo xtask bench-peers --model {model} --runs {runs} --threads {threads} --tokens {tokens}"
-    )
+    );
+    if !only.is_empty() {
+        line.extend([" --only ", &only.join(",")]);
+    }
+    line
 }
 
 impl Contestant {
@@ -123,10 +127,12 @@ fn contestants(arguments: &Arguments, scratch: &Path, pixels: &Path) -> Result<V
         Contestant { name, dtype, program: Ok((own.clone(), line)) }
     };
     let mut all = Vec::new();
-    for dtype in FORMATS.into_iter().filter(|dtype| wanted("paligemma", dtype)) {
-        all.push(measure("paligemma", dtype, &model));
+    for dtype in FORMATS {
+        if wanted("paligemma", dtype) {
+            all.push(measure("paligemma", dtype, &model));
+        }
         let converted = with_ending(&model, dtype);
-        if converted.is_dir() {
+        if wanted("converted", dtype) && converted.is_dir() {
             all.push(measure("paligemma, converted", dtype, &converted));
         }
     }

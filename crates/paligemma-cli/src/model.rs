@@ -155,7 +155,11 @@ fn opened<T>(
 ) -> Result<T, paligemma::Error> {
     if device.compiles_first() {
         let kept = "they are kept for the next time";
-        writeln!(stderr(), "note: kernels for this GPU are compiled now, for minutes; {kept}").ok();
+        writeln!(
+            stderr(),
+            "note: kernels for this GPU are compiled now, for a minute or so; {kept}"
+        )
+        .ok();
     }
     let bar = Bar::new("weights");
     let model = open(&|Progress { done, total, .. }: Progress<'_>| bar.show(done, total))?;

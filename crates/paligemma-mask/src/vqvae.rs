@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::module::embedding;
 use burn::tensor::{Int, Tensor};
 use paligemma_nn::parameter::normal;
-use paligemma_nn::{NnBackend, exact_product};
+use paligemma_nn::{NnBackend, matmul};
 
 use crate::{CODES_PER_MASK, Decoder, Encoder, GRID, MaskConfig};
 
@@ -67,7 +67,7 @@ impl<B: NnBackend> MaskVqVae<B> {
         let codes = self.embedding.val();
         let lengths = codes.clone().powi_scalar(2).sum_dim(1).transpose();
         // |v - e|^2 without |v|^2, which is the same for every code.
-        let distances = lengths - exact_product(vectors, codes.transpose(), Tensor::matmul) * 2.0;
+        let distances = lengths - matmul(vectors, codes.transpose()) * 2.0;
         distances.argmin(1).reshape([batch, CODES_PER_MASK])
     }
 

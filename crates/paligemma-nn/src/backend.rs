@@ -56,9 +56,18 @@ impl AdamWStep {
 /// Norms, activations, rotations and softmax compute in f32 inside, whatever the dtype of their
 /// operands, and return that dtype; products are those of the device for that dtype.
 pub trait NnBackend: Backend {
-    /// Whether products of f32 matrices read fewer bits of their operands than these have, as the
+    /// Whether burn's convolutions of f32 read fewer bits of their operands than these have, as the
     /// tensor cores of NVIDIA GPUs do: 11 of 24 (TensorFloat-32). See [`crate::exact_product`].
     const COARSE_PRODUCTS: bool = false;
+
+    /// The product of matrices, whose operands have one type and the same number of axes; f32 is
+    /// multiplied and summed as f32.
+    ///
+    /// # Shapes
+    /// `a` `[.., M, K]`, `b` `[.., K, N]` -> `[.., M, N]`
+    fn matmul(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_matmul(a, b)
+    }
 
     /// `x / rms(x) * (1 + weight)`, the norm of Gemma.
     ///
@@ -273,7 +282,12 @@ impl NnBackend for burn_wgpu::Wgpu {}
 
 #[cfg(feature = "cuda")]
 impl NnBackend for burn_cuda::Cuda {
-    // cubek-matmul 0.2.0 stages f32 as tf32 for tensor cores (`adjust_dtypes`), and which kernels
-    // run is found by timing them.
+    // cubek 0.2.0 stages f32 as tf32 for tensor cores (`adjust_dtypes` of cubek-matmul), and which
+    // kernels convolve is found by timing them.
     const COARSE_PRODUCTS: bool = true;
+
+    fn matmul(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+        use burn_cubecl::{CubeBackend, cubecl::cuda::CudaRuntime};
+        crate::cube::matmul::<_, CubeBackend<CudaRuntime, f32, i32, u8>>(a, b)
+    }
 }

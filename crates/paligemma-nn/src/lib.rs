@@ -25,6 +25,8 @@ mod attention;
 mod autodiff;
 mod backend;
 mod composed;
+#[cfg(feature = "cuda")]
+mod cube;
 mod dropout;
 #[cfg(feature = "flex")]
 mod flex;
@@ -41,7 +43,7 @@ pub use adamw::adamw;
 pub use adapter::Adapter;
 pub use attention::{Precision, attention, write_slots};
 pub use backend::{AdamWStep, AttentionGradients, NnBackend};
-pub use composed::product::exact_product;
+pub use composed::product::{exact_product, matmul};
 pub use dropout::Dropout;
 pub use mask::{PrefixMask, TokenKind};
 pub use norm::{LayerNorm, RmsNorm};

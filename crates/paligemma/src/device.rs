@@ -108,8 +108,8 @@ impl DeviceSpec {
         }
     }
 
-    /// Whether the first work on this device compiles its kernels, which takes minutes: it is CUDA,
-    /// and no process of this user has run on it yet.
+    /// Whether the first work on this device compiles its kernels, which may take a minute: it is
+    /// CUDA, and no process of this user has run on it yet.
     pub fn compiles_first(self) -> bool {
         match self.resolve() {
             #[cfg(feature = "cuda")]

@@ -1,12 +1,13 @@
-//! Products of f32 numbers on devices that read fewer bits of them.
+//! Products of matrices, and products of f32 on devices that read fewer bits of it.
 
 use burn::tensor::{DType, Tensor};
 use burn_backend::Backend;
 
-use super::cast;
+use super::{cast, primitive, tensor};
 use crate::NnBackend;
 
-/// `multiply(a, b)`, which must be linear in both, as exact as f32 on every backend.
+/// `multiply(a, b)`, which must be linear in both, as exact as f32 on every backend. Matrices are
+/// better multiplied by [`matmul`], convolutions are what this is for.
 ///
 /// Where the backend reads f32 operands with fewer bits ([`NnBackend::COARSE_PRODUCTS`]), each is
 /// split in three numbers of bfloat16, and six of the nine products of these are added, those left
@@ -25,12 +26,12 @@ pub fn exact_product<B: NnBackend, const A: usize, const W: usize, const O: usiz
     if B::COARSE_PRODUCTS && both_f32 { in_parts(a, b, multiply) } else { multiply(a, b) }
 }
 
-/// The product of matrices by [`exact_product`].
-pub(crate) fn matmul<B: NnBackend, const D: usize>(
-    a: Tensor<B, D>,
-    b: Tensor<B, D>,
-) -> Tensor<B, D> {
-    exact_product(a, b, Tensor::matmul)
+/// The product of matrices, by [`NnBackend::matmul`].
+///
+/// # Shapes
+/// `a` `[.., M, K]`, `b` `[.., K, N]` -> `[.., M, N]`
+pub fn matmul<B: NnBackend, const D: usize>(a: Tensor<B, D>, b: Tensor<B, D>) -> Tensor<B, D> {
+    tensor(B::matmul(primitive(a), primitive(b)))
 }
 
 fn in_parts<B: Backend, const A: usize, const W: usize, const O: usize>(
