@@ -1,5 +1,6 @@
 //! `x W^T + b` with a packed `W`.
 
+use std::array::from_fn;
 use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
@@ -17,6 +18,9 @@ use crate::threads::piece;
 pub(crate) const FEW: usize = 8;
 /// Rows from which tiles are quicker in 8 bits: with fewer, vectors wait for memory as well.
 const FEWEST_TILED: usize = 4;
+/// Rows from which two panels at once are quicker in 8 bits: vectors no longer wait for memory, but
+/// for what is broadcast of the rows.
+const FEWEST_PAIRED: usize = 5;
 
 /// What becomes of the results of a product.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -209,15 +213,35 @@ impl Product<'_> {
         begin: impl Fn() -> T + Send + Sync,
         work: impl Fn(&mut T, usize) + Send + Sync,
     ) {
-        let panels = self.layout.panels();
-        let piece = piece(panels, self.rows * self.layout.depth() * LANES);
-        if panels <= piece {
+        self.each_part_with(1, begin, work);
+    }
+
+    /// Runs `work` for the first of every `size` panels.
+    fn each_part_with<T>(
+        &self,
+        size: usize,
+        begin: impl Fn() -> T + Send + Sync,
+        work: impl Fn(&mut T, usize) + Send + Sync,
+    ) {
+        let parts = self.layout.panels().div_ceil(size);
+        let piece = piece(parts, size * self.rows * self.layout.depth() * LANES);
+        if parts <= piece {
             let mut own = begin();
-            (0..panels).for_each(|panel| work(&mut own, panel));
+            (0..parts).for_each(|part| work(&mut own, part * size));
         } else {
-            let pieces = (0..panels).into_par_iter().with_min_len(piece).with_max_len(piece);
-            pieces.for_each_init(begin, work);
+            let pieces = (0..parts).into_par_iter().with_min_len(piece).with_max_len(piece);
+            pieces.for_each_init(begin, |own, part| work(own, part * size));
         }
+    }
+
+    /// The same for two panels at a time; of an odd number, the last is its own pair.
+    pub(crate) fn each_pair_with<T>(
+        &self,
+        begin: impl Fn() -> T + Send + Sync,
+        work: impl Fn(&mut T, [usize; 2]) + Send + Sync,
+    ) {
+        let last = self.layout.panels() - 1;
+        self.each_part_with(2, begin, |own, left| work(own, [left, (left + 1).min(last)]));
     }
 
     /// Few rows, in vectors: each panel is read once for up to eight rows.
@@ -229,8 +253,14 @@ impl Product<'_> {
                 self.each_panel(|panel| {
                     self.each_chunk(|first, count| {
                         let rows = |row| x.row(first + row);
-                        few::bf16(isa, count, rows, self.panel(panel), |row, values| {
-                            self.write(first + row, panel, values);
+                        few::bf16(isa, count, rows, self.panel(panel), |values| {
+                            self.write_rows(
+                                first,
+                                panel,
+                                values,
+                                #[inline(always)]
+                                |_, values| *values,
+                            );
                         });
                     });
                 });
@@ -238,43 +268,94 @@ impl Product<'_> {
             PackedFormat::Int8 => {
                 let x = Int8Rows::new(x, inputs);
                 let tiled = isa == Isa::Amx && (FEWEST_TILED..=FEW).contains(&self.rows);
-                let tiles = || tiled.then(|| FewTiles::new(self.rows));
-                self.each_panel_with(tiles, |tiles, panel| {
-                    self.each_chunk(|first, count| {
-                        let rows = |row| (x.row(first + row), x.sums[first + row]);
-                        let weights = &self.panel(panel)[..self.layout.depth() * LANES];
-                        let take = |row: usize, sums: [i32; LANES]| {
-                            // Read after the weights before them, which fetch them on their way.
-                            let scales = int8_scales(self.panel(panel));
-                            let unit = x.scales[first + row];
-                            let values =
-                                std::array::from_fn(|i| sums[i] as f32 * (unit * scales[i]));
-                            self.write(first + row, panel, values);
-                        };
-                        match tiles {
-                            None => few::int8(isa, count, rows, weights, take),
-                            Some(tiles) => {
-                                let sums = tiles.sums(x.rows(first, count), weights);
-                                let sums = sums.into_iter().take(count).enumerate();
-                                sums.for_each(|(row, sums)| take(row, sums));
-                            }
-                        }
-                    });
-                });
+                if tiled {
+                    self.each_panel_with(
+                        || FewTiles::new(self.rows),
+                        |tiles, panel| {
+                            let sums = tiles.sums(x.rows(0, self.rows), self.int8_weights(panel));
+                            self.write_int8(&x, 0, panel, &sums[..self.rows]);
+                        },
+                    );
+                } else if self.rows < FEWEST_PAIRED {
+                    self.each_panel(|panel| self.few_int8(isa, &x, [panel]));
+                } else {
+                    self.each_pair_with(|| (), |(), pair| self.few_int8(isa, &x, pair));
+                }
             }
             PackedFormat::Int4 => {
                 let x = Int8Rows::new(x, inputs);
                 self.each_panel(|panel| {
                     self.each_chunk(|first, count| {
                         let rows = |row| (x.row(first + row), x.group_sums(first + row));
-                        few::int4(isa, count, rows, self.panel(panel), |row, values| {
-                            let unit = x.scales[first + row];
-                            self.write(first + row, panel, values.map(|value| value * unit));
+                        few::int4(isa, count, rows, self.panel(panel), |values| {
+                            self.write_rows(
+                                first,
+                                panel,
+                                values,
+                                #[inline(always)]
+                                |row, values| {
+                                    let unit = x.scales[row];
+                                    values.map(|value| value * unit)
+                                },
+                            );
                         });
                     });
                 });
             }
         }
+    }
+
+    /// The rows with one panel or two, in 8 bits.
+    fn few_int8<const P: usize>(&self, isa: Isa, x: &Int8Rows, panels: [usize; P]) {
+        let weights = panels.map(|panel| self.int8_weights(panel));
+        self.each_chunk(|first, count| {
+            let rows = |row| (x.row(first + row), x.sums[first + row]);
+            few::int8(isa, count, rows, weights, |sums| {
+                for (panel, sums) in panels.into_iter().zip(sums) {
+                    self.write_int8(x, first, panel, sums);
+                }
+            });
+        });
+    }
+
+    /// The weights of a panel, without the scales that end it.
+    fn int8_weights(&self, panel: usize) -> &[u8] {
+        &self.panel(panel)[..self.layout.depth() * LANES]
+    }
+
+    /// Writes what a panel of 8-bit weights sums up to for the rows from `first` on.
+    fn write_int8(&self, x: &Int8Rows, first: usize, panel: usize, sums: &[[i32; LANES]]) {
+        // Read after the weights before them, which fetch them on their way.
+        let scales = int8_scales(self.panel(panel));
+        self.write_rows(
+            first,
+            panel,
+            sums,
+            #[inline(always)]
+            |row, sums| {
+                let unit = x.scales[row];
+                from_fn(|i| sums[i] as f32 * (unit * scales[i]))
+            },
+        );
+    }
+
+    /// Writes what a panel gives for the rows from `first` on, each made a result by `finish`.
+    #[inline(always)]
+    fn write_rows<T>(
+        &self,
+        first: usize,
+        panel: usize,
+        rows: &[[T; LANES]],
+        finish: impl Fn(usize, &[T; LANES]) -> [f32; LANES],
+    ) {
+        vectorised(
+            #[inline(always)]
+            || {
+                for (row, values) in (first..).zip(rows) {
+                    self.write(row, panel, finish(row, values));
+                }
+            },
+        );
     }
 
     /// The rows in chunks of [`FEW`]: the first of each and how many.

@@ -49,10 +49,15 @@ fn lanes(halves: [__m256i; 2]) -> [i32; LANES] {
 }
 
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn int8<const N: usize>(
+pub(super) unsafe fn int8<const N: usize, const P: usize>(
     x: [(&[i8], i32); N],
-    weights: &[u8],
-) -> [[i32; LANES]; N] {
+    panels: [&[u8]; P],
+) -> [[[i32; LANES]; N]; P] {
+    panels.map(|weights| int8_panel(x, weights))
+}
+
+#[target_feature(enable = "avx2")]
+fn int8_panel<const N: usize>(x: [(&[i8], i32); N], weights: &[u8]) -> [[i32; LANES]; N] {
     let mut sums = [[_mm256_setzero_si256(); 2]; N];
     for step in 0..weights.len() / 64 {
         let halves = [load(weights, 64 * step), load(weights, 64 * step + 32)];

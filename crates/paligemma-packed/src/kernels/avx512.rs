@@ -3,6 +3,7 @@
 #![allow(clippy::wildcard_imports, reason = "the vendor's names, known by their beginning")]
 
 use std::arch::x86_64::*;
+use std::array::from_fn;
 
 use crate::layout::{GROUP, INT4_BLOCK, LANES, STEP};
 
@@ -18,13 +19,23 @@ const FAR: usize = 4096;
 #[inline]
 #[target_feature(enable = "avx512f")]
 unsafe fn load(bytes: *const u8, at: usize) -> __m512i {
+    // SAFETY: the caller's.
+    unsafe { load_and_fetch(bytes, at, [at + NEAR, at + FAR]) }
+}
+
+/// The same, and what is to be fetched meanwhile.
+///
+/// # Safety
+/// As [`load`].
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn load_and_fetch(bytes: *const u8, at: usize, [near, far]: [usize; 2]) -> __m512i {
     // SAFETY: the caller's; the load needs no alignment, and fetching ahead touches no memory,
     // whatever the address.
     unsafe {
-        let line = bytes.add(at);
-        _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(NEAR).cast());
-        _mm_prefetch::<_MM_HINT_T1>(line.wrapping_add(FAR).cast());
-        _mm512_loadu_si512(line.cast())
+        _mm_prefetch::<_MM_HINT_T0>(bytes.wrapping_add(near).cast());
+        _mm_prefetch::<_MM_HINT_T1>(bytes.wrapping_add(far).cast());
+        _mm512_loadu_si512(bytes.add(at).cast())
     }
 }
 
@@ -39,10 +50,17 @@ unsafe fn broadcast(x: *const i8, at: usize) -> __m512i {
     _mm512_set1_epi32(unsafe { x.add(at).cast::<i32>().read_unaligned() })
 }
 
-/// Where rows begin. Their length is checked once here, so that the loops need not check each read.
-fn starts<T, const N: usize>(x: [&[T]; N], inputs: usize) -> [*const T; N] {
-    assert!(x.iter().all(|x| x.len() == inputs), "rows and panel have different depths");
-    x.map(<[T]>::as_ptr)
+/// Where slices begin. Their length is checked once here, so that the loops need not check each read.
+#[inline(always)]
+fn starts<'a, T: 'a, const N: usize>(
+    slice: impl Fn(usize) -> &'a [T],
+    length: usize,
+) -> [*const T; N] {
+    from_fn(|at| {
+        let slice = slice(at);
+        assert!(slice.len() == length, "rows and panels have different depths");
+        slice.as_ptr()
+    })
 }
 
 #[inline]
@@ -59,7 +77,7 @@ pub(super) unsafe fn bf16<const N: usize>(x: [&[f32]; N], panel: &[u8]) -> [[f32
     let upper = _mm512_set1_epi32(0xFFFF_0000_u32 as i32);
     let mut sums = [[_mm512_setzero_ps(); 2]; N];
     let pairs = panel.len() / 64;
-    let x = starts(x, 2 * pairs);
+    let x: [_; N] = starts(|row| x[row], 2 * pairs);
     for pair in 0..pairs {
         // SAFETY: the panel has `pairs` lines.
         let words = unsafe { load(panel.as_ptr(), 64 * pair) };
@@ -75,36 +93,49 @@ pub(super) unsafe fn bf16<const N: usize>(x: [&[f32]; N], panel: &[u8]) -> [[f32
     sums.map(|[even, odd]| floats(_mm512_add_ps(even, odd)))
 }
 
+/// One panel or two times `N` rows: what is broadcast of a row is multiplied with both.
 #[target_feature(enable = "avx512f,avx512vnni")]
-pub(super) unsafe fn int8<const N: usize>(
+pub(super) unsafe fn int8<const N: usize, const P: usize>(
     x: [(&[i8], i32); N],
-    weights: &[u8],
-) -> [[i32; LANES]; N] {
+    panels: [&[u8]; P],
+) -> [[[i32; LANES]; N]; P] {
     // One side of a dot product is unsigned: weights are raised by 128, which the sums make good.
     let raise = _mm512_set1_epi8(i8::MIN);
-    let mut sums = [[_mm512_setzero_si512(); 2]; N];
-    let lines = weights.len() / 64;
-    let starts = starts(x.map(|(x, _)| x), 4 * lines);
+    let lines = panels[0].len() / 64;
+    let panels: [_; P] = starts(|panel| panels[panel], 64 * lines);
+    // Beyond the end of one of two panels lies the other: what comes next is behind that.
+    let skipped = panels[P - 1].addr() - panels[0].addr();
+    let starts: [_; N] = starts(|row| x[row].0, 4 * lines);
+    // Of one panel, two sums of each row in turns, which need not wait for each other.
+    let mut sums = [[[_mm512_setzero_si512(); N]; P]; 2];
     for step in 0..lines / 2 {
-        // SAFETY: there are `lines` lines, and each row has four bytes for each.
-        let (even, odd) = unsafe {
-            let line = weights.as_ptr();
-            (load(line, 128 * step), load(line, 128 * step + 64))
-        };
-        let (even, odd) = (_mm512_xor_si512(even, raise), _mm512_xor_si512(odd, raise));
-        for row in 0..N {
-            // SAFETY: see above.
-            let (a, b) =
-                unsafe { (broadcast(starts[row], 8 * step), broadcast(starts[row], 8 * step + 4)) };
-            sums[row][0] = _mm512_dpbusd_epi32(sums[row][0], even, a);
-            sums[row][1] = _mm512_dpbusd_epi32(sums[row][1], odd, b);
+        for part in 0..2 {
+            let (line, sums) = (2 * step + part, &mut sums[part % (2 / P)]);
+            let ahead = [NEAR, FAR].map(|ahead| {
+                let at = 64 * line + ahead;
+                if at < 64 * lines { at } else { at + skipped }
+            });
+            // SAFETY: there are `lines` lines, and each row has four bytes for each.
+            let weights: [_; P] = from_fn(|panel| unsafe {
+                _mm512_xor_si512(load_and_fetch(panels[panel], 64 * line, ahead), raise)
+            });
+            for row in 0..N {
+                // SAFETY: see above.
+                let x = unsafe { broadcast(starts[row], 4 * line) };
+                for panel in 0..P {
+                    sums[panel][row] = _mm512_dpbusd_epi32(sums[panel][row], weights[panel], x);
+                }
+            }
         }
     }
-    let mut out = [[0; LANES]; N];
-    for ((out, [a, b]), (_, sum)) in out.iter_mut().zip(sums).zip(x) {
-        let total = _mm512_sub_epi32(_mm512_add_epi32(a, b), _mm512_set1_epi32(128 * sum));
-        // SAFETY: sixteen numbers fill the vector, and the store needs no alignment.
-        unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), total) };
+    let mut out = [[[0; LANES]; N]; P];
+    for (panel, out) in out.iter_mut().enumerate() {
+        for (row, out) in out.iter_mut().enumerate() {
+            let total = _mm512_add_epi32(sums[0][panel][row], sums[1][panel][row]);
+            let total = _mm512_sub_epi32(total, _mm512_set1_epi32(128 * x[row].1));
+            // SAFETY: sixteen numbers fill the vector, and the store needs no alignment.
+            unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), total) };
+        }
     }
     out
 }
@@ -117,8 +148,8 @@ pub(super) unsafe fn int4<const N: usize>(
     let low = _mm512_set1_epi8(15);
     let mut totals = [_mm512_setzero_ps(); N];
     let inputs = panel.len() / INT4_BLOCK * STEP;
-    let middles = starts(x.map(|(_, sums)| sums), inputs / GROUP);
-    let x = starts(x.map(|(x, _)| x), inputs);
+    let middles: [_; N] = starts(|row| x[row].1, inputs / GROUP);
+    let x: [_; N] = starts(|row| x[row].0, inputs);
     for (at, block) in panel.chunks_exact(INT4_BLOCK).enumerate() {
         // SAFETY: the scales end the block.
         let scales = unsafe { load(block.as_ptr(), STEP * LANES / 2) };

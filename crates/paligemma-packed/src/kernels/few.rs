@@ -1,5 +1,5 @@
-//! One panel times up to eight rows, by the instructions asked for. What each row gives is handed
-//! on as it comes, with its number.
+//! A panel or two times up to eight rows, by the instructions asked for. What the rows give is handed
+//! on at once.
 
 use std::array::from_fn;
 
@@ -9,41 +9,39 @@ use super::{avx2, avx512};
 use crate::isa::Isa;
 use crate::layout::LANES;
 
-/// Calls a kernel with the number of rows as a constant, so that its sums stay in registers, and
-/// hands on what it makes of each.
+/// Evaluates with the number of rows as a constant, so that a kernel's sums stay in registers.
 macro_rules! with_count {
-    ($count:expr, $take:ident, $rows:ident => $call:expr) => {
+    ($count:expr, $rows:ident => $work:expr) => {
         match $count {
-            1 => with_count!(@ 1, $take, $rows, $call),
-            2 => with_count!(@ 2, $take, $rows, $call),
-            3 => with_count!(@ 3, $take, $rows, $call),
-            4 => with_count!(@ 4, $take, $rows, $call),
-            5 => with_count!(@ 5, $take, $rows, $call),
-            6 => with_count!(@ 6, $take, $rows, $call),
-            7 => with_count!(@ 7, $take, $rows, $call),
-            _ => with_count!(@ 8, $take, $rows, $call),
+            1 => with_count!(@ 1, $rows, $work),
+            2 => with_count!(@ 2, $rows, $work),
+            3 => with_count!(@ 3, $rows, $work),
+            4 => with_count!(@ 4, $rows, $work),
+            5 => with_count!(@ 5, $rows, $work),
+            6 => with_count!(@ 6, $rows, $work),
+            7 => with_count!(@ 7, $rows, $work),
+            _ => with_count!(@ 8, $rows, $work),
         }
     };
-    (@ $number:literal, $take:ident, $rows:ident, $call:expr) => {{
+    (@ $number:literal, $rows:ident, $work:expr) => {{
         const $rows: usize = $number;
-        let all = $call;
-        all.into_iter().enumerate().for_each(|(row, values)| $take(row, values));
+        $work
     }};
 }
 
 /// Calls the kernel of an instruction set.
 macro_rules! by_isa {
-    ($isa:expr, $kernel:ident($($argument:expr),*), $rows:ident) => {
+    ($isa:expr, $kernel:ident<$($size:ident),*>($($argument:expr),*)) => {
         match $isa {
             #[cfg(target_arch = "x86_64")]
             #[expect(unsafe_code, reason = "instructions of the machine")]
             // SAFETY: `Isa` names only what the machine was found to have.
-            Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => unsafe { avx512::$kernel::<$rows>($($argument),*) },
+            Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => unsafe { avx512::$kernel::<$($size),*>($($argument),*) },
             #[cfg(target_arch = "x86_64")]
             #[expect(unsafe_code, reason = "instructions of the machine")]
             // SAFETY: `Isa` names only what the machine was found to have.
-            Isa::Avx2 => unsafe { avx2::$kernel::<$rows>($($argument),*) },
-            _ => plain::$kernel::<$rows, { cfg!(target_arch = "aarch64") }>($($argument),*),
+            Isa::Avx2 => unsafe { avx2::$kernel::<$($size),*>($($argument),*) },
+            _ => plain::$kernel::<$($size,)* { cfg!(target_arch = "aarch64") }>($($argument),*),
         }
     };
 }
@@ -54,20 +52,23 @@ pub(crate) fn bf16<'a>(
     count: usize,
     x: impl Fn(usize) -> &'a [f32],
     panel: &[u8],
-    mut take: impl FnMut(usize, [f32; LANES]),
+    take: impl FnOnce(&[[f32; LANES]]),
 ) {
-    with_count!(count, take, N => by_isa!(isa, bf16(from_fn(&x), panel), N));
+    with_count!(count, N => take(&by_isa!(isa, bf16<N>(from_fn(&x), panel))));
 }
 
-/// The same in integers; `x` also gives the sum of each row.
-pub(crate) fn int8<'a>(
+/// The same in integers, for each of `P` panels; `x` also gives the sum of each row.
+pub(crate) fn int8<'a, const P: usize>(
     isa: Isa,
     count: usize,
     x: impl Fn(usize) -> (&'a [i8], i32),
-    weights: &[u8],
-    mut take: impl FnMut(usize, [i32; LANES]),
+    panels: [&[u8]; P],
+    take: impl FnOnce([&[[i32; LANES]]; P]),
 ) {
-    with_count!(count, take, N => by_isa!(isa, int8(from_fn(&x), weights), N));
+    with_count!(count, N => {
+        let sums = by_isa!(isa, int8<N, P>(from_fn(&x), panels));
+        take(sums.each_ref().map(|rows: &[_; N]| rows.as_slice()));
+    });
 }
 
 /// The same for 4-bit weights, their scales applied; `x` also gives the sums of each row's groups.
@@ -76,7 +77,7 @@ pub(crate) fn int4<'a>(
     count: usize,
     x: impl Fn(usize) -> (&'a [i8], &'a [i32]),
     panel: &[u8],
-    mut take: impl FnMut(usize, [f32; LANES]),
+    take: impl FnOnce(&[[f32; LANES]]),
 ) {
-    with_count!(count, take, N => by_isa!(isa, int4(from_fn(&x), panel), N));
+    with_count!(count, N => take(&by_isa!(isa, int4<N>(from_fn(&x), panel))));
 }

@@ -52,13 +52,8 @@ impl Pairs {
 /// `x W^T + b` for any number of rows.
 pub(crate) fn linear(product: &Product<'_>, x: &[f32]) {
     let x = Pairs::new(x, product.layout.inputs);
-    let last = product.layout.panels() - 1;
     let begin = || vec![[[0.0; LANES]; 2]; product.rows.next_multiple_of(FEW)];
-    product.each_panel_with(begin, |sums, left| {
-        if !left.is_multiple_of(2) {
-            return; // The one before took it along.
-        }
-        let right = (left + 1).min(last);
+    product.each_pair_with(begin, |sums, [left, right]| {
         sums.fill([[0.0; LANES]; 2]);
         for from in (0..x.depth).step_by(DEPTH) {
             let to = (from + DEPTH).min(x.depth);

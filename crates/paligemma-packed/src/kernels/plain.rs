@@ -33,10 +33,15 @@ pub(super) fn bf16<const N: usize, const FUSED: bool>(
 }
 
 #[inline(always)]
-pub(super) fn int8<const N: usize, const FUSED: bool>(
+pub(super) fn int8<const N: usize, const P: usize, const FUSED: bool>(
     x: [(&[i8], i32); N],
-    weights: &[u8],
-) -> [[i32; LANES]; N] {
+    panels: [&[u8]; P],
+) -> [[[i32; LANES]; N]; P] {
+    panels.map(|weights| int8_panel(x, weights))
+}
+
+#[inline(always)]
+fn int8_panel<const N: usize>(x: [(&[i8], i32); N], weights: &[u8]) -> [[i32; LANES]; N] {
     let mut sums = [[0; LANES]; N];
     let (lines, _) = weights.as_chunks::<{ 4 * LANES }>();
     for (step, line) in lines.iter().enumerate() {
