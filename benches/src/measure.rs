@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use paligemma::{DeviceSpec, DeviceWork, Dtype, Session, Storage, highest};
 use paligemma_benches::subject::{self, ROWS};
 use paligemma_nn::NnBackend;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -90,8 +91,12 @@ impl DeviceWork for Work<'_> {
         let first_token_s = now()? - started;
 
         let (features, vision) = timed(|| subject.encode());
-        let (session, prefill) = timed(|| subject.prefill(&features, room));
-        let last: Vec<f32> = session.logits().into_data().iter::<f32>().collect();
+        let ((session, last), prefill) = timed(|| {
+            let session = subject.prefill(&features, room);
+            let last = session.logits().into_data();
+            (session, last)
+        });
+        let last: Vec<f32> = last.iter::<f32>().collect();
         let rows = (0..ROWS as u32).map(|row| (token + row) % 1024).collect();
         let batch = decode(session.fork(ROWS), rows, tokens);
         let alone = decode(session, vec![token], tokens);
@@ -144,7 +149,7 @@ fn greedy<B: NnBackend>(session: &Session<'_, B>) -> Vec<u32> {
     let logits = session.logits();
     let [_, vocabulary] = logits.dims();
     let values: Vec<f32> = logits.into_data().into_vec().unwrap_or_default();
-    values.chunks(vocabulary).map(highest).collect()
+    values.par_chunks(vocabulary).map(highest).collect()
 }
 
 /// The most memory that this process has held, of which mapped files are a part; Linux alone says.

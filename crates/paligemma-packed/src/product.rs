@@ -18,9 +18,6 @@ use crate::threads::piece;
 pub(crate) const FEW: usize = 8;
 /// Rows from which tiles are quicker in 8 bits: with fewer, vectors wait for memory as well.
 const FEWEST_TILED: usize = 4;
-/// Rows from which two panels at once are quicker in 8 bits: vectors no longer wait for memory, but
-/// for what is broadcast of the rows.
-const FEWEST_PAIRED: usize = 5;
 
 /// What becomes of the results of a product.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -276,9 +273,11 @@ impl Product<'_> {
                             self.write_int8(&x, 0, panel, &sums[..self.rows]);
                         },
                     );
-                } else if self.rows < FEWEST_PAIRED {
+                } else if self.rows <= FEW {
+                    // Weights come from memory once, best in the order in which they lie.
                     self.each_panel(|panel| self.few_int8(isa, &x, [panel]));
                 } else {
+                    // Then from the cache; what is broadcast of a row serves two panels.
                     self.each_pair_with(|| (), |(), pair| self.few_int8(isa, &x, pair));
                 }
             }

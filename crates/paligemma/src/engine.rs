@@ -252,7 +252,7 @@ impl<B: NnBackend> Engine for OnDevice<B> {
 
 impl<B: NnBackend> Reply for Session<'_, B> {
     fn logits(&self) -> Vec<f32> {
-        // They are in f32 whatever the model is held in: this copies no number by itself.
+        // They are in f32 whatever the model is held in, and nobody else's: no number is copied.
         Session::logits(self).into_data().into_vec().unwrap_or_default()
     }
 

@@ -6,6 +6,7 @@ use burn::tensor::TensorData;
 use paligemma_processor::{TextStream, Tokenizer};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
 use crate::constraint::masked;
 use crate::engine::Reply;
@@ -275,13 +276,21 @@ impl<'m> Generation<'m> {
         }
         let logits = self.reply.logits();
         let vocabulary = logits.len() / self.live.len();
+        let Self { eos, dtype, steps, .. } = *self;
+        let mut own = vec![None; self.rows.len()];
         for (&i, logits) in self.live.iter().zip(logits.chunks_exact(vocabulary)) {
-            let row = &mut self.rows[i];
-            if row.open {
-                Error::check_finite(logits, self.steps, self.dtype)?;
-                if let Some(text) = row.take(logits, self.eos) {
-                    show(i, text);
-                }
+            own[i] = Some(logits);
+        }
+        // A vocabulary of the published size is a lot to look through: a thread for each row.
+        let texts = self.rows.par_iter_mut().zip(own).map(|(row, logits)| {
+            let Some(logits) = logits.filter(|_| row.open) else { return Ok(None) };
+            Error::check_finite(logits, steps, dtype)?;
+            Ok(row.take(logits, eos))
+        });
+        let texts: Vec<Option<String>> = texts.collect::<Result<_, Error>>()?;
+        for (i, text) in texts.into_iter().enumerate() {
+            if let Some(text) = text {
+                show(i, text);
             }
         }
         self.steps += 1;

@@ -29,7 +29,7 @@ fn most_pictures<B: NnBackend>(prompts: &[Prompt<B>]) -> usize {
     prompts.iter().map(Prompt::pictures).max().unwrap_or(0)
 }
 
-/// A batch of prompts being continued: its mask, its cache and the logits of the next tokens.
+/// A batch of prompts being continued: its mask, its cache and where each row stands.
 ///
 /// Rows are padded between their pictures and their text and after it; padding is never attended
 /// to and holds no position, so every row is what it would be alone.
@@ -38,7 +38,8 @@ pub struct Session<'m, B: NnBackend> {
     model: &'m Model<B>,
     mask: PrefixMask,
     cache: KvCache<B>,
-    logits: Tensor<B, 2>,
+    /// The decoder's last state of each row, `[B, D]`, of which the next logits are made.
+    last: Tensor<B, 2>,
 }
 
 impl<'m, B: NnBackend> Session<'m, B> {
@@ -50,16 +51,22 @@ impl<'m, B: NnBackend> Session<'m, B> {
         let (embeds, mask) = embed(model, prompts);
         let mut cache = model.language_model().cache(prompts.len(), mask.len() + max_new_tokens);
         let hidden = model.language_model().forward(embeds, &mask, Some(&mut cache));
-        let logits = next_logits(model, hidden, &last_slots(prompts));
-        Self { model, mask, cache, logits }
+        let last = at_slots(hidden, &last_slots(prompts));
+        Self { model, mask, cache, last }
     }
 
-    /// Logits of each row's next token, in f32.
+    /// Logits of each row's next token, in f32. They are made anew each time: a head of the published
+    /// size is a fifth of the decoder, and what it makes is not kept.
     ///
     /// # Shapes
     /// - output: `[B, V]`
     pub fn logits(&self) -> Tensor<B, 2> {
-        self.logits.clone()
+        self.head(self.last.clone())
+    }
+
+    /// `[r, D]` to `[r, V]`
+    fn head(&self, states: Tensor<B, 2>) -> Tensor<B, 2> {
+        self.model.language_model().logits(states.unsqueeze_dim(0)).squeeze_dim(0)
     }
 
     /// Tokens that still fit.
@@ -72,11 +79,11 @@ impl<'m, B: NnBackend> Session<'m, B> {
     /// # Panics
     /// If there is not one token per row, or no room is left.
     pub fn advance(&mut self, tokens: &[u32]) {
-        let device = self.logits.device();
+        let device = self.last.device();
         self.mask.push(TokenKind::Suffix);
         let embeds = self.model.language_model().embed(ids(&[tokens], tokens.len(), &device));
         let hidden = self.model.language_model().forward(embeds, &self.mask, Some(&mut self.cache));
-        self.logits = next_logits(self.model, hidden, &vec![0; tokens.len()]);
+        self.last = at_slots(hidden, &vec![0; tokens.len()]);
     }
 
     /// Goes on with the given rows, each any number of times and in any order: the beams of a
@@ -102,13 +109,13 @@ impl<'m, B: NnBackend> Session<'m, B> {
     fn selected(&self, rows: &[usize]) -> Self {
         let indices: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
         let indices = TensorData::new(indices, [rows.len()]);
-        let indices = Tensor::<B, 1, Int>::from_data(indices, &self.logits.device());
+        let indices = Tensor::<B, 1, Int>::from_data(indices, &self.last.device());
         let kinds = rows.iter().map(|&row| self.mask.rows()[row].clone());
         Self {
             model: self.model,
             mask: PrefixMask::new(kinds.collect()),
             cache: self.cache.select(rows),
-            logits: self.logits.clone().select(0, indices),
+            last: self.last.clone().select(0, indices),
         }
     }
 
@@ -119,7 +126,7 @@ impl<'m, B: NnBackend> Session<'m, B> {
     /// If there is not one non-empty list per row, or the longest does not fit.
     pub fn log_probabilities(mut self, suffixes: &[Vec<u32>]) -> Vec<Vec<f32>> {
         let firsts: Vec<u32> = suffixes.iter().map(|suffix| suffix[0]).collect();
-        let firsts = chosen(&self.logits, &firsts, |logits| logits);
+        let firsts = chosen(&self.last, &firsts, |states| self.head(states));
         let known = suffixes.iter().map(Vec::len).max().unwrap_or(0) - 1;
         let mut later =
             if known > 0 { self.later(suffixes, known) } else { Vec::new() }.into_iter();
@@ -133,7 +140,7 @@ impl<'m, B: NnBackend> Session<'m, B> {
     /// Log-probabilities of all tokens but the first of each continuation, row by row, after reading
     /// `known` tokens of each.
     fn later(&mut self, suffixes: &[Vec<u32>], known: usize) -> Vec<f32> {
-        let device = self.logits.device();
+        let device = self.last.device();
         (0..known).for_each(|_| self.mask.push(TokenKind::Suffix));
         // Rows that end earlier carry their last token on; what follows it is not read.
         let carried = |suffix: &Vec<u32>| {
@@ -154,7 +161,7 @@ impl<'m, B: NnBackend> Session<'m, B> {
             .reshape([suffixes.len() * known, width])
             .select(0, Tensor::<B, 1, Int>::from_data(slots, &device));
         let tokens: Vec<u32> = suffixes.iter().flat_map(|suffix| &suffix[1..]).copied().collect();
-        chosen(&hidden, &tokens, |hidden| decoder.logits(hidden.unsqueeze_dim(0)).squeeze_dim(0))
+        chosen(&hidden, &tokens, |states| self.head(states))
     }
 }
 
@@ -251,18 +258,16 @@ fn last_slots<B: NnBackend>(prompts: &[Prompt<B>]) -> Vec<usize> {
     prompts.iter().map(|prompt| pictures + prompt.text.len() - 1).collect()
 }
 
-/// Logits after the given slot of each row: only these meet the head.
-fn next_logits<B: NnBackend>(
-    model: &Model<B>,
-    hidden: Tensor<B, 3>,
-    slots: &[usize],
-) -> Tensor<B, 2> {
+/// The states at the given slot of each row: only these meet the head.
+///
+/// # Shapes
+/// `hidden` `[B, L, D]` -> `[B, D]`
+fn at_slots<B: NnBackend>(hidden: Tensor<B, 3>, slots: &[usize]) -> Tensor<B, 2> {
     let [batch, length, width] = hidden.dims();
     let flat = slots.iter().enumerate().map(|(row, slot)| (row * length + slot) as i64);
     let data = TensorData::new(flat.collect::<Vec<_>>(), [batch]);
     let slots = Tensor::<B, 1, Int>::from_data(data, &hidden.device());
-    let rows = hidden.reshape([batch * length, width]).select(0, slots);
-    model.language_model().logits(rows.unsqueeze_dim(0)).squeeze_dim(0)
+    hidden.reshape([batch * length, width]).select(0, slots)
 }
 
 #[cfg(all(test, feature = "flex"))]
