@@ -147,6 +147,11 @@ pub unsafe fn multiply(
     add: bool,
 ) {
     assert!(a.holds(m, k) && b.holds(k, n), "a matrix ends beyond its slice");
+    if !add && few::suits(m, a, b) {
+        // SAFETY: the caller's.
+        unsafe { few::multiply([m, k, n], a, b, target) };
+        return;
+    }
     let begin = if add { Begin::Target } else { Begin::Zero };
     // SAFETY: the caller's.
     unsafe { Part { a, b, begin }.write([m, k, n], target) };

@@ -12,7 +12,8 @@ use super::vector::dot;
 use super::{Float, Values, decoding, output};
 use crate::{AttentionGradients, Precision};
 
-/// Rows from which a product packs what it reads; few rows are left to a crate that does not.
+/// Rows from which a product packs what it reads; fewer are left to a crate that does not, unless
+/// columns of the right matrix can be read where they lie.
 const ROWS: usize = 16;
 
 /// Writes a row of a head.
@@ -35,7 +36,8 @@ fn multiply([m, n, k]: [usize; 3], a: Matrix<'_>, b: Matrix<'_>, target: Target,
     // SAFETY: both operands lie in their slices as asserted; the target is a head of the output
     // buffer (or a scratch matrix) with room for m rows of its stride.
     unsafe {
-        if m >= ROWS {
+        let by_columns = a.column == 1 && b.row == 1 && !add;
+        if m >= ROWS || by_columns {
             dense::multiply([m, k, n], a, b, target, add);
             return;
         }
@@ -89,6 +91,11 @@ impl Heads {
     fn tile_rows(&self, row: usize, head: usize, count: usize) -> Rows<'_> {
         let Matrix { values, row: stride, .. } = self.head(row, head);
         Rows { values, stride, count }
+    }
+
+    /// The only position of batch row `row` in the heads from `head` on, `[H, C]`.
+    pub(super) fn across(&self, row: usize, head: usize) -> Matrix<'_> {
+        Matrix { row: self.strides[2], ..self.head(row, head) }
     }
 
     /// Head `head` of batch row `row`, `[L, C]`.
@@ -162,8 +169,8 @@ impl Problem {
         true
     }
 
-    /// Products of one head's queries and keys, `[L, S]`, into `scores`.
-    fn products(&self, query: Matrix<'_>, key: Matrix<'_>, scores: &mut [f32]) {
+    /// Products of queries, one head's or one position's, and keys, `[L, S]`, into `scores`.
+    pub(super) fn products(&self, query: Matrix<'_>, key: Matrix<'_>, scores: &mut [f32]) {
         let target = Target { start: scores.as_mut_ptr(), row: self.keys };
         let rows = scores.len() / self.keys;
         multiply([rows, self.keys, self.width], query, key.transposed(), target, false);

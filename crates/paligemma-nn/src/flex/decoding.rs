@@ -7,7 +7,6 @@ use rayon::prelude::*;
 
 use super::attention::{Heads, Problem, soften};
 use super::output;
-use super::vector::dot;
 
 /// Keys whose values stay in the first cache while the heads pass over them.
 const BLOCK: usize = 16;
@@ -27,22 +26,13 @@ pub(super) fn attention(
     tasks.for_each_init(Vec::new, |scores, (task, mixed)| {
         let (row, kv_head) = (task / kv_heads, task % kv_heads);
         scores.resize(together * keys, 0.0);
-        let query = |head: usize| &query.head(row, kv_head * together + head).values[..width];
-        let key = key.head(row, kv_head);
+        problem.products(query.across(row, kv_head * together), key.head(row, kv_head), scores);
         let value = value.head(row, kv_head);
-        let key = |slot: usize| &key.values[slot * key.row..][..width];
         let value = |slot: usize| &value.values[slot * value.row..][..width];
         let masked = problem.masked(row);
         vectorised(
             #[inline(always)]
             || {
-                for slot in 0..keys {
-                    let hidden = masked.is_some_and(|masked| masked[slot] != 0);
-                    for head in 0..together {
-                        let product = if hidden { 0.0 } else { dot(query(head), key(slot)) };
-                        scores[head * keys + slot] = product;
-                    }
-                }
                 for scores in scores.chunks_exact_mut(keys) {
                     soften(scores, masked, problem.scoring);
                 }

@@ -41,6 +41,14 @@ pub(super) fn product(
     values
 }
 
+/// `target = a b` on the calling thread.
+///
+/// # Safety
+/// As for [`super::multiply`].
+pub(super) unsafe fn multiply([m, k, n]: [usize; 3], a: Matrix<'_>, b: Matrix<'_>, target: Target) {
+    Arch::new().dispatch(Part { size: [m, k], a, b, bias: None, columns: 0..n, target });
+}
+
 /// Some columns of a product.
 struct Part<'a> {
     size: [usize; 2],

@@ -115,10 +115,12 @@ pub(super) unsafe fn int8<const N: usize, const P: usize>(
                 let at = 64 * line + ahead;
                 if at < 64 * lines { at } else { at + skipped }
             });
-            // SAFETY: there are `lines` lines, and each row has four bytes for each.
-            let weights: [_; P] = from_fn(|panel| unsafe {
-                _mm512_xor_si512(load_and_fetch(panels[panel], 64 * line, ahead), raise)
-            });
+            let mut weights = [raise; P];
+            for (weights, panel) in weights.iter_mut().zip(panels) {
+                // SAFETY: there are `lines` lines, and each row has four bytes for each.
+                let line = unsafe { load_and_fetch(panel, 64 * line, ahead) };
+                *weights = _mm512_xor_si512(line, raise);
+            }
             for row in 0..N {
                 // SAFETY: see above.
                 let x = unsafe { broadcast(starts[row], 4 * line) };
