@@ -73,8 +73,10 @@ fn advance(bencher: Bencher<'_, '_>, rows: usize) {
     let subject = &*SUBJECT;
     let prompt = subject.prefill(&subject.encode(), 1);
     let tokens: Vec<u32> = (0..rows as u32).map(|row| 20 + row).collect();
-    bencher
-        .with_inputs(|| prompt.fork(rows))
-        .counter(ItemsCount::new(rows))
-        .bench_local_refs(|session| session.advance(&tokens));
+    bencher.with_inputs(|| prompt.fork(rows)).counter(ItemsCount::new(rows)).bench_local_refs(
+        |session| {
+            session.advance(&tokens);
+            session.logits()
+        },
+    );
 }

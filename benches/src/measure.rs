@@ -91,12 +91,8 @@ impl DeviceWork for Work<'_> {
         let first_token_s = now()? - started;
 
         let (features, vision) = timed(|| subject.encode());
-        let ((session, last), prefill) = timed(|| {
-            let session = subject.prefill(&features, room);
-            let last = session.logits().into_data();
-            (session, last)
-        });
-        let last: Vec<f32> = last.iter::<f32>().collect();
+        let ((session, last), prefill) = timed(|| subject.read(&features, room));
+        let last: Vec<f32> = last.into_data().iter::<f32>().collect();
         let rows = (0..ROWS as u32).map(|row| (token + row) % 1024).collect();
         let batch = decode(session.fork(ROWS), rows, tokens);
         let alone = decode(session, vec![token], tokens);

@@ -149,7 +149,8 @@ fn contestants(arguments: &Arguments, scratch: &Path, pixels: &Path) -> Result<V
         all.push(Contestant { name: "candle", dtype: "f32", program });
     }
     if all.is_empty() {
-        return Err(format!("nobody is called {}", arguments.only.join(", ")).into());
+        let asked = arguments.only.join(", ");
+        return Err(format!("nobody is called {asked}, or nothing is converted").into());
     }
     Ok(all)
 }

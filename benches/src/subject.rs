@@ -62,6 +62,13 @@ impl<B: NnBackend> Subject<B> {
         self.done(Session::prefill(&self.model, &[prompt], room))
     }
 
+    /// The same, and the logits of the next token, `[1, V]`.
+    pub fn read(&self, features: &Tensor<B, 3>, room: usize) -> (Session<'_, B>, Tensor<B, 2>) {
+        let session = self.prefill(features, room);
+        let logits = self.done(session.logits());
+        (session, logits)
+    }
+
     /// What was computed, once the device has: a GPU works behind the program.
     fn done<T>(&self, value: T) -> T {
         // A device that fails says so again where the numbers are read.

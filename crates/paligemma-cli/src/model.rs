@@ -157,7 +157,7 @@ fn opened<T>(
         let kept = "they are kept for the next time";
         writeln!(
             stderr(),
-            "note: kernels for this GPU are compiled now, for a minute or so; {kept}"
+            "note: kernels for this GPU are compiled now, which may take a minute; {kept}"
         )
         .ok();
     }

@@ -73,6 +73,10 @@ operation!(Attention, 3, AttentionState<B>, |(query, key, value, masked, scoring
     let gradients = B::grouped_attention_backward(query, key, value, masked, scoring, grad);
     [gradients.query, gradients.key, gradients.value]
 });
+operation!(Matmul, 2, (Float<B>, Float<B>), |(a, b), grad| {
+    let b_grad = B::matmul(B::float_transpose(a), grad.clone());
+    [B::matmul(grad, B::float_transpose(b)), b_grad]
+});
 operation!(PackedLinear, 1, (IntTensor<B>, PackedLayout), |(packed, layout), grad| {
     [B::packed_linear_backward(packed, layout, grad)]
 });
@@ -117,6 +121,12 @@ impl<B: NnBackend, C: CheckpointStrategy> NnBackend for Autodiff<B, C> {
     fn residual(stream: Float<Self>, branch: Float<Self>) -> Float<Self> {
         let output = B::residual(stream.primitive, branch.primitive);
         record!(Residual, [stream, branch], (), output)
+    }
+
+    fn matmul(a: Float<Self>, b: Float<Self>) -> Float<Self> {
+        let state = (a.primitive.clone(), b.primitive.clone());
+        let output = B::matmul(a.primitive, b.primitive);
+        record!(Matmul, [a, b], state, output)
     }
 
     fn dense_linear(x: Float<Self>, weight: Float<Self>, bias: Option<Float<Self>>) -> Float<Self> {

@@ -60,8 +60,8 @@ pub trait NnBackend: Backend {
     /// tensor cores of NVIDIA GPUs do: 11 of 24 (TensorFloat-32). See [`crate::exact_product`].
     const COARSE_PRODUCTS: bool = false;
 
-    /// The product of matrices, whose operands have one type and the same number of axes; f32 is
-    /// multiplied and summed as f32.
+    /// The product of matrices, whose operands have one type and, but for the last two, the same
+    /// axes; f32 is multiplied and summed as f32.
     ///
     /// # Shapes
     /// `a` `[.., M, K]`, `b` `[.., K, N]` -> `[.., M, N]`

@@ -66,11 +66,14 @@ where
 /// The product by the first kernel that takes these shapes.
 fn multiply<R: CubeRuntime>(a: &CubeTensor<R>, b: &CubeTensor<R>) -> CubeTensor<R> {
     let output = init_matmul_output(a, b, a.dtype);
-    let taken = kernels(a.dtype, &a.meta.shape()[..])
-        .iter()
-        .any(|kernel| launch(kernel, a.clone(), b.clone(), output.clone()).is_ok());
-    assert!(taken, "the last kernel takes every product");
-    output
+    let mut refusal = None;
+    for kernel in kernels(a.dtype, &a.meta.shape()[..]) {
+        match launch(&kernel, a.clone(), b.clone(), output.clone()) {
+            Ok(()) => return output,
+            Err(why) => refusal = Some(why),
+        }
+    }
+    unreachable!("the last kernel takes every product: {refusal:?}")
 }
 
 /// Kernels for a left operand of this type and shape, the last of which takes every product.

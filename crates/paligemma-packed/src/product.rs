@@ -273,11 +273,11 @@ impl Product<'_> {
                             self.write_int8(&x, 0, panel, &sums[..self.rows]);
                         },
                     );
-                } else if self.rows <= FEW {
-                    // Weights come from memory once, best in the order in which they lie.
+                } else if self.rows <= FEW || isa < Isa::Avx512 {
+                    // Few rows read weights from memory once, best in the order in which they lie.
                     self.each_panel(|panel| self.few_int8(isa, &x, [panel]));
                 } else {
-                    // Then from the cache; what is broadcast of a row serves two panels.
+                    // Others read them from the cache; what is broadcast of a row serves two panels.
                     self.each_pair_with(|| (), |(), pair| self.few_int8(isa, &x, pair));
                 }
             }
@@ -324,7 +324,7 @@ impl Product<'_> {
 
     /// Writes what a panel of 8-bit weights sums up to for the rows from `first` on.
     fn write_int8(&self, x: &Int8Rows, first: usize, panel: usize, sums: &[[i32; LANES]]) {
-        // Read after the weights before them, which fetch them on their way.
+        // Read after the weights before them, which fetch them on their way, if of one panel.
         let scales = int8_scales(self.panel(panel));
         self.write_rows(
             first,

@@ -205,6 +205,23 @@ fn instruction_sets_agree_on_few_rows() {
 }
 
 #[test]
+fn rows_of_8_bits_are_the_same_by_every_vector() {
+    // An odd number of panels, and rows that do not fill the last pass over them.
+    for rows in [8, 9, 33] {
+        let case = Case::new(PackedFormat::Int8, [rows, 70, 900]);
+        let packed = case.pack();
+        let run = |isa| {
+            case.layout.linear_with(isa, packed.as_ref(), &case.x, None, Activation::Identity)
+        };
+        let plain = run(Isa::Plain);
+        // Sums are integers, so nothing is lost on the way.
+        for isa in Isa::all().into_iter().filter(|&isa| isa < Isa::Amx) {
+            assert_eq!(run(isa), plain, "{rows} rows on {isa}");
+        }
+    }
+}
+
+#[test]
 fn rows_come_back_as_near_as_the_format_holds_them() {
     for format in FORMATS {
         let case = Case::new(format, [1, 37, 200]);

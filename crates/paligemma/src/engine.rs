@@ -265,7 +265,7 @@ impl<B: NnBackend> Reply for Session<'_, B> {
     }
 
     fn score(&self, suffixes: &[Vec<u32>]) -> Vec<Vec<f32>> {
-        self.fork(suffixes.len()).log_probabilities(suffixes)
+        Session::score(self, suffixes)
     }
 
     fn score_rows(self: Box<Self>, suffixes: &[Vec<u32>]) -> Vec<Vec<f32>> {

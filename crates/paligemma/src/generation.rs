@@ -266,7 +266,8 @@ impl<'m> Generation<'m> {
         self.rows.iter().all(|row| !row.open)
     }
 
-    /// Chooses one token per open row; `show` gets the row and the text that it completes.
+    /// Chooses one token per open row; `show` gets the row and the text that it completes, of no row if
+    /// the logits of one are not finite.
     pub(crate) fn step(&mut self, mut show: impl FnMut(usize, String)) -> Result<(), Error> {
         if self.steps > 0 {
             self.leave_ended();

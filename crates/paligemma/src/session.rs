@@ -124,9 +124,24 @@ impl<'m, B: NnBackend> Session<'m, B> {
     ///
     /// # Panics
     /// If there is not one non-empty list per row, or the longest does not fit.
-    pub fn log_probabilities(mut self, suffixes: &[Vec<u32>]) -> Vec<Vec<f32>> {
-        let firsts: Vec<u32> = suffixes.iter().map(|suffix| suffix[0]).collect();
-        let firsts = chosen(&self.last, &firsts, |states| self.head(states));
+    pub fn log_probabilities(self, suffixes: &[Vec<u32>]) -> Vec<Vec<f32>> {
+        let firsts = chosen(&self.last, &first_tokens(suffixes), |states| self.head(states));
+        self.after(firsts, suffixes)
+    }
+
+    /// Log-probabilities of several continuations of the only row, whose next logits are made once.
+    ///
+    /// # Panics
+    /// If the session has more than one row, a list is empty, or the longest does not fit.
+    pub fn score(&self, suffixes: &[Vec<u32>]) -> Vec<Vec<f32>> {
+        let all = log_softmax(self.logits(), 1);
+        let firsts = all.gather(1, ids(&[&first_tokens(suffixes)], 1, &self.last.device()));
+        let firsts = firsts.into_data().iter::<f32>().collect();
+        self.fork(suffixes.len()).after(firsts, suffixes)
+    }
+
+    /// The log-probabilities, of which the first of each row is known.
+    fn after(mut self, firsts: Vec<f32>, suffixes: &[Vec<u32>]) -> Vec<Vec<f32>> {
         let known = suffixes.iter().map(Vec::len).max().unwrap_or(0) - 1;
         let mut later =
             if known > 0 { self.later(suffixes, known) } else { Vec::new() }.into_iter();
@@ -163,6 +178,11 @@ impl<'m, B: NnBackend> Session<'m, B> {
         let tokens: Vec<u32> = suffixes.iter().flat_map(|suffix| &suffix[1..]).copied().collect();
         chosen(&hidden, &tokens, |states| self.head(states))
     }
+}
+
+/// The first token of each continuation.
+fn first_tokens(suffixes: &[Vec<u32>]) -> Vec<u32> {
+    suffixes.iter().map(|suffix| suffix[0]).collect()
 }
 
 /// Rows whose logits are held at a time: each has one for every token of the vocabulary, a megabyte

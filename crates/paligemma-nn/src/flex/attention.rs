@@ -12,8 +12,8 @@ use super::vector::dot;
 use super::{Float, Values, decoding, output};
 use crate::{AttentionGradients, Precision};
 
-/// Rows from which a product packs what it reads; fewer are left to a crate that does not, unless
-/// columns of the right matrix can be read where they lie.
+/// Rows from which a product is one of `dense`; fewer are left to a crate that does not pack what it
+/// reads, unless columns of the right matrix can be read where they lie.
 const ROWS: usize = 16;
 
 /// Writes a row of a head.

@@ -40,13 +40,20 @@ proptest! {
         let target = Target { start: added.as_mut_ptr(), row: n };
         // SAFETY: the target is a vector of that size.
         unsafe { multiply([m, k, n], a, b, target, true) };
+        let mut alone = vec![f32::NAN; m * (n + 3)];
+        let target = Target { start: alone.as_mut_ptr(), row: n + 3 };
+        // SAFETY: the target is a vector of rows that are longer.
+        unsafe { multiply([m, k, n], a, b, target, false) };
         for row in 0..m {
+            prop_assert!(alone[row * (n + 3) + n..][..3].iter().all(|value| value.is_nan()));
             for column in 0..n {
+                let alone = f64::from(alone[row * (n + 3) + column]);
                 let sum: f64 =
                     (0..k).map(|p| value(a, row, p) * value(b, p, column)).sum();
                 let begin = if with_bias { f64::from(bias[column]) } else { 0.0 };
                 let (once, twice) = (made[row * n + column], added[row * n + column]);
                 prop_assert!((f64::from(once) - begin - sum).abs() < 1e-4);
+                prop_assert!((alone - sum).abs() < 1e-4);
                 prop_assert!((f64::from(twice) - begin - 2.0 * sum).abs() < 2e-4);
             }
         }

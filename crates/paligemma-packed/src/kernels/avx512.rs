@@ -103,8 +103,8 @@ pub(super) unsafe fn int8<const N: usize, const P: usize>(
     let raise = _mm512_set1_epi8(i8::MIN);
     let lines = panels[0].len() / 64;
     let panels: [_; P] = starts(|panel| panels[panel], 64 * lines);
-    // Beyond the end of one of two panels lies the other: what comes next is behind that.
-    let skipped = panels[P - 1].addr() - panels[0].addr();
+    // Beyond the end of the first of two panels lies the other: what comes next is behind that.
+    let skipped = panels[P - 1].addr().wrapping_sub(panels[0].addr());
     let starts: [_; N] = starts(|row| x[row].0, 4 * lines);
     // Of one panel, two sums of each row in turns, which need not wait for each other.
     let mut sums = [[[_mm512_setzero_si512(); N]; P]; 2];
@@ -113,7 +113,7 @@ pub(super) unsafe fn int8<const N: usize, const P: usize>(
             let (line, sums) = (2 * step + part, &mut sums[part % (2 / P)]);
             let ahead = [NEAR, FAR].map(|ahead| {
                 let at = 64 * line + ahead;
-                if at < 64 * lines { at } else { at + skipped }
+                if at < 64 * lines { at } else { at.wrapping_add(skipped) }
             });
             let mut weights = [raise; P];
             for (weights, panel) in weights.iter_mut().zip(panels) {
