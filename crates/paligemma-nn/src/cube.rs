@@ -3,8 +3,9 @@
 //! burn takes the kernel that is quickest when it is first timed. Among those that cubek-matmul
 //! 0.2.0 offers NVIDIA GPUs are some that are quick and wrong: with the tensor memory accelerator,
 //! batches that do not lie one after another, as those of a slice, are read as if they did
-//! (`TensorMapInputs`, launch/args.rs), and the specialised ones miscompute few columns times rows.
-//! Those that multiply on tensor cores read f32 as TensorFloat-32 (`adjust_dtypes`).
+//! (`TensorMapInputs`, launch/args.rs), and a specialised one was what ran where sums of few terms
+//! came out wrong. Those that multiply on tensor cores read f32 as TensorFloat-32
+//! (`adjust_dtypes`).
 
 use std::fmt;
 use std::marker::PhantomData;
