@@ -1,4 +1,4 @@
-//! `device-bundle`: one stripped conformance binary that needs a driver and nothing else.
+//! `device-bundle`: one stripped conformance binary that needs a driver, NVRTC and nothing else.
 
 use std::fs;
 use std::path::{Path, PathBuf};

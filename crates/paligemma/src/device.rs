@@ -92,7 +92,10 @@ impl DeviceSpec {
             #[cfg(feature = "wgpu")]
             Self::Wgpu => Ok(work.run::<burn_wgpu::Wgpu>(burn_wgpu::WgpuDevice::default())),
             #[cfg(feature = "cuda")]
-            Self::Cuda(index) => Ok(work.run::<burn_cuda::Cuda>(burn_cuda::CudaDevice::new(index))),
+            Self::Cuda(index) => {
+                crate::cuda::provide(index)?;
+                Ok(work.run::<burn_cuda::Cuda>(burn_cuda::CudaDevice::new(index)))
+            }
             _ => Err(device.not_in_build()),
         }
     }
