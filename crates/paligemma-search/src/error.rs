@@ -40,6 +40,12 @@ pub enum SearchError {
         /// The folder.
         path: PathBuf,
     },
+    /// There is nothing to make an index of.
+    #[error("there are no pictures below {}", path.display())]
+    NoPictures {
+        /// The folder.
+        path: PathBuf,
+    },
     /// There is no index.
     #[error("{} holds no index: make one with `paligemma index`", path.display())]
     NoIndex {

@@ -57,7 +57,7 @@ pub struct Failed {
 /// is. After an interruption, the next update goes on where this one was.
 ///
 /// # Errors
-/// If a folder cannot be read or written, another process writes the index, it is another model's or
+/// If a folder cannot be read or written, a new index would have no picture, another process writes the index, it is another model's or
 /// another folder's or is damaged, or the model's numbers are not finite. A picture that cannot be read is reported.
 pub fn update(
     model: &PaliGemma,
@@ -69,6 +69,9 @@ pub fn update(
     let folder = pictures.canonicalize().map_err(read)?;
     folder.read_dir().map_err(read)?;
     let name = folder.to_str().ok_or_else(|| SearchError::FolderName { path: folder.clone() })?;
+    if !out.is_dir() && walk::pictures(&folder)? == (Vec::new(), Vec::new()) {
+        return Err(SearchError::NoPictures { path: folder });
+    }
     let write = |source| SearchError::Write { path: out.to_owned(), source };
     fs::create_dir_all(out).map_err(write)?;
     let _lock = WriteLock::take(out)?;

@@ -71,6 +71,14 @@ pub enum SelectionError {
         /// What is wrong with it.
         cause: String,
     },
+    /// A part of the model is to get adapters, which are added to matrices by their names.
+    #[error(
+        "with --lora, --train names matrices that get adapters, such as q_proj: `{part}` is none"
+    )]
+    NoMatrix {
+        /// The part.
+        part: String,
+    },
     /// A packed matrix is to be trained.
     #[error("`{name}` is packed and cannot be trained: use --dtype f32, or adapters (--lora)")]
     Packed {
@@ -141,6 +149,9 @@ fn any_layer(name: &str) -> String {
     let part = |part: &str| if part.parse::<usize>().is_ok() { "*" } else { part }.to_owned();
     name.split('.').map(part).collect::<Vec<_>>().join(".")
 }
+
+/// The parts of a model that are trained by a name of their own.
+pub(crate) const PARTS: [&str; 3] = ["full", "frozen-vision", "projector"];
 
 impl FromStr for Selection {
     type Err = SelectionError;

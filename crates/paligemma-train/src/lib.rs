@@ -32,7 +32,7 @@ pub use groups::{Names, Parameter, Selection, SelectionError, select};
 pub use log::{Line, Log};
 pub use loss::{Loss, Mean, hidden_loss, suffix_loss};
 pub use memory::TrainingNeeds;
-pub use optimizer::{MixedOptimizer, OptimizerConfig, numbered};
+pub use optimizer::{MixedOptimizer, OptimizerConfig, StateError, numbered};
 pub use peers::{Peers, PeersError};
 pub use run::{Progress, RunDirectory, RunError};
 pub use schedule::Schedule;

@@ -9,7 +9,8 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use paligemma_nn::NnBackend;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
 
 use crate::{FusedAdamW, Gradients};
 
@@ -87,7 +88,7 @@ where
     ///
     /// # Errors
     /// If a file cannot be written.
-    pub fn save(&self, folder: &Path) -> Result<(), RecorderError> {
+    pub fn save(&self, folder: &Path) -> Result<(), StateError> {
         write(self.adamw.to_record(), folder, "adamw")?;
         write(self.decayed.to_record(), folder, "decayed")?;
         write(self.muon.to_record(), folder, "muon")
@@ -97,7 +98,7 @@ where
     ///
     /// # Errors
     /// If a file cannot be read.
-    pub fn load(self, folder: &Path, device: &B::Device) -> Result<Self, RecorderError> {
+    pub fn load(self, folder: &Path, device: &B::Device) -> Result<Self, StateError> {
         let adamw = self.adamw.load_record(read::<B, _>(folder, "adamw", device)?);
         let decayed = self.decayed.load_record(read::<B, _>(folder, "decayed", device)?);
         let muon = self.muon.load_record(read::<B, _>(folder, "muon", device)?);
@@ -107,22 +108,44 @@ where
 
 type Recorder = NamedMpkFileRecorder<FullPrecisionSettings>;
 
-fn write<B: Backend, R: Record<B>>(
-    record: R,
-    folder: &Path,
-    name: &str,
-) -> Result<(), RecorderError> {
+/// Why the states of optimisers are not kept or found.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StateError {
+    /// A state cannot be written.
+    #[error("cannot write the optimiser's state {}, is there room for it? ({cause})", path.display())]
+    Write {
+        /// The file, without its ending.
+        path: PathBuf,
+        /// What burn says.
+        cause: RecorderError,
+    },
+    /// A state cannot be read.
+    #[error("cannot read the optimiser's state {}: {cause}", path.display())]
+    Read {
+        /// The file, without its ending.
+        path: PathBuf,
+        /// What burn says.
+        cause: RecorderError,
+    },
+}
+
+fn write<B: Backend, R: Record<B>>(record: R, folder: &Path, name: &str) -> Result<(), StateError> {
     use burn::record::Recorder as _;
-    Recorder::default().record(record, folder.join(name))
+    let path = folder.join(name);
+    let written = Recorder::default().record(record, path.clone());
+    written.map_err(|cause| StateError::Write { path, cause })
 }
 
 fn read<B: Backend, R: Record<B>>(
     folder: &Path,
     name: &str,
     device: &B::Device,
-) -> Result<R, RecorderError> {
+) -> Result<R, StateError> {
     use burn::record::Recorder as _;
-    Recorder::default().load(folder.join(name), device)
+    let path = folder.join(name);
+    let read = Recorder::default().load(path.clone(), device);
+    read.map_err(|cause| StateError::Read { path, cause })
 }
 
 /// The module with its parameters numbered in the order of its fields.

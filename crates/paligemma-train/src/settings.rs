@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use paligemma_data::{Augmentation, Preset, Target};
 use serde::{Deserialize, Serialize};
 
+use crate::groups::PARTS;
 use crate::{Lora, Loss, Names, OptimizerConfig, Schedule, Selection, SelectionError};
 
 /// Share of the steps over which the rate rises.
@@ -133,13 +134,16 @@ impl Settings {
     /// What is trained.
     ///
     /// # Errors
-    /// If the names cannot be read.
+    /// If the names cannot be read, or adapters are asked for and a part of the model is named.
     pub fn selection(&self) -> Result<Selection, SelectionError> {
         match (&self.lora, &self.train) {
             (Some(lora), targets) => {
                 let LoraSettings { rank, alpha, dropout } = *lora;
                 let plain = Lora::new(rank);
                 let targets = match targets {
+                    Some(part) if PARTS.contains(&part.as_str()) => {
+                        return Err(SelectionError::NoMatrix { part: part.clone() });
+                    }
                     Some(targets) => Names::new(targets.split(',').map(str::trim)),
                     None => plain.targets,
                 };

@@ -37,15 +37,15 @@ const RUN: &str = "run.json";
 #[derive(Args, Debug)]
 pub(crate) struct Finetune {
     /// Go on with a run that was broken off, or that ended early
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["data", "out", "ModelName", "Recipe"], required_unless_present = "data")]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["data", "out", "ModelName", "Recipe"])]
     resume: Option<PathBuf>,
     #[command(flatten)]
     model: ModelName,
     /// Rows such as {"image": "a.png", "prefix": "caption en", "suffix": "a cat"}, one a line
-    #[arg(long, value_name = "FILE.jsonl", requires = "out")]
+    #[arg(long, value_name = "FILE.jsonl", required_unless_present = "resume")]
     data: Option<PathBuf>,
     /// The folder of the run
-    #[arg(long, value_name = "RUN")]
+    #[arg(long, value_name = "RUN", required_unless_present = "resume")]
     out: Option<PathBuf>,
     #[command(flatten)]
     recipe: Recipe,

@@ -111,6 +111,7 @@ fn what_cannot_be_trained_is_told() {
     new(&["--epochs", "0"], &["number of epochs", "at least 1"]);
     new(&["--preset", "gqq"], &["gqq", "gqa"]);
     new(&["--train", "vision_towers"], &["vision_towers", "vision_tower"]);
+    new(&["--train", "full", "--lora", "4"], &["full", "--lora", "q_proj"]);
     new(&["--dtype", "int8"], &["int8"]);
     new(&["--eval", &file, "--metric", "map"], &["map", "boxes"]);
     new(&["--text-length", "3"], &["example 1", "more than 3"]);

@@ -40,6 +40,16 @@ fn an_update_reads_only_what_is_new() {
 }
 
 #[test]
+fn a_new_index_of_no_pictures_is_refused_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("notes.txt"), "no picture").unwrap();
+    let out = folder.path().join("index");
+    let error = update(&MODEL, folder.path(), &out, |_| ()).unwrap_err();
+    assert!(matches!(error, SearchError::NoPictures { .. }), "{error}");
+    assert!(!out.exists());
+}
+
+#[test]
 #[cfg(unix)]
 fn what_cannot_be_looked_at_stays() {
     let album = Album::new(0..6);

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use burn::record::RecorderError;
 use paligemma::{Dtype, Size};
 use paligemma_checkpoint::{AdapterError, SaveError, SourceError};
 use paligemma_data::DataError;
@@ -10,7 +9,7 @@ use paligemma_processor::TokenizerError;
 use thiserror::Error;
 
 use super::JudgeError;
-use crate::{ExamplesError, PeersError, RunError, SelectionError};
+use crate::{ExamplesError, PeersError, RunError, SelectionError, StateError};
 
 /// Why a run ended before its end.
 #[derive(Debug, Error)]
@@ -44,8 +43,8 @@ pub enum FinetuneError {
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
     /// The optimiser's state.
-    #[error("the optimiser's state: {0}")]
-    Optimizer(#[from] RecorderError),
+    #[error(transparent)]
+    Optimizer(#[from] StateError),
     /// A number that training cannot go on from.
     #[error(
         "step {step}: the loss is {loss} and the gradients' norm {norm}; the last checkpoint is from \
