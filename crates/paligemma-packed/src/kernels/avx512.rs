@@ -5,12 +5,30 @@
 use std::arch::x86_64::*;
 use std::array::from_fn;
 
+use crate::isa::Isa;
 use crate::layout::{GROUP, INT4_BLOCK, LANES, STEP};
 
 /// Bytes ahead of the reads that are fetched into the first cache, and into the second: beyond a
 /// page the machine does not by itself.
 const NEAR: usize = 768;
-const FAR: usize = 4096;
+const FAR: usize = 8192;
+
+/// Whether integer kernels for so many rows fetch ahead. What they compute for more than two keeps any
+/// machine from reading ahead enough by itself. For one or two, one with tiles is quicker so, and one
+/// without a tenth slower (docs/benchmarks.md).
+#[inline(always)]
+fn fetches(rows: usize) -> bool {
+    rows > 2 || Isa::best() == Isa::Amx
+}
+
+/// Fetches what is so many bytes ahead, into the first cache and into the second.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn fetch(bytes: *const u8, [near, far]: [usize; 2]) {
+    // It touches no memory, whatever the address.
+    _mm_prefetch::<_MM_HINT_T0>(bytes.wrapping_add(near).cast());
+    _mm_prefetch::<_MM_HINT_T1>(bytes.wrapping_add(far).cast());
+}
 
 /// 64 bytes of a panel.
 ///
@@ -19,24 +37,20 @@ const FAR: usize = 4096;
 #[inline]
 #[target_feature(enable = "avx512f")]
 unsafe fn load(bytes: *const u8, at: usize) -> __m512i {
-    // SAFETY: the caller's.
-    unsafe { load_and_fetch(bytes, at, [at + NEAR, at + FAR]) }
+    // SAFETY: the caller's; the load needs no alignment.
+    unsafe { _mm512_loadu_si512(bytes.add(at).cast()) }
 }
 
-/// The same, and what is to be fetched meanwhile.
+/// The same, and what comes next is fetched meanwhile.
 ///
 /// # Safety
 /// As [`load`].
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn load_and_fetch(bytes: *const u8, at: usize, [near, far]: [usize; 2]) -> __m512i {
-    // SAFETY: the caller's; the load needs no alignment, and fetching ahead touches no memory,
-    // whatever the address.
-    unsafe {
-        _mm_prefetch::<_MM_HINT_T0>(bytes.wrapping_add(near).cast());
-        _mm_prefetch::<_MM_HINT_T1>(bytes.wrapping_add(far).cast());
-        _mm512_loadu_si512(bytes.add(at).cast())
-    }
+unsafe fn load_and_fetch(bytes: *const u8, at: usize) -> __m512i {
+    fetch(bytes, [at + NEAR, at + FAR]);
+    // SAFETY: the caller's.
+    unsafe { load(bytes, at) }
 }
 
 /// Four neighbouring bytes of activations in every lane.
@@ -80,7 +94,7 @@ pub(super) unsafe fn bf16<const N: usize>(x: [&[f32]; N], panel: &[u8]) -> [[f32
     let x: [_; N] = starts(|row| x[row], 2 * pairs);
     for pair in 0..pairs {
         // SAFETY: the panel has `pairs` lines.
-        let words = unsafe { load(panel.as_ptr(), 64 * pair) };
+        let words = unsafe { load_and_fetch(panel.as_ptr(), 64 * pair) };
         let even = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(words));
         let odd = _mm512_castsi512_ps(_mm512_and_si512(words, upper));
         for row in 0..N {
@@ -106,6 +120,7 @@ pub(super) unsafe fn int8<const N: usize, const P: usize>(
     // Beyond the end of the first of two panels lies the other: what comes next is behind that.
     let skipped = panels[P - 1].addr().wrapping_sub(panels[0].addr());
     let starts: [_; N] = starts(|row| x[row].0, 4 * lines);
+    let fetches = fetches(N);
     // Of one panel, two sums of each row in turns, which need not wait for each other.
     let mut sums = [[[_mm512_setzero_si512(); N]; P]; 2];
     for step in 0..lines / 2 {
@@ -117,9 +132,11 @@ pub(super) unsafe fn int8<const N: usize, const P: usize>(
             });
             let mut weights = [raise; P];
             for (weights, panel) in weights.iter_mut().zip(panels) {
+                if fetches {
+                    fetch(panel, ahead);
+                }
                 // SAFETY: there are `lines` lines, and each row has four bytes for each.
-                let line = unsafe { load_and_fetch(panel, 64 * line, ahead) };
-                *weights = _mm512_xor_si512(line, raise);
+                *weights = _mm512_xor_si512(unsafe { load(panel, 64 * line) }, raise);
             }
             for row in 0..N {
                 // SAFETY: see above.
@@ -147,6 +164,7 @@ pub(super) unsafe fn int4<const N: usize>(
     x: [(&[i8], &[i32]); N],
     panel: &[u8],
 ) -> [[f32; LANES]; N] {
+    let fetches = fetches(N);
     let low = _mm512_set1_epi8(15);
     let mut totals = [_mm512_setzero_ps(); N];
     let inputs = panel.len() / INT4_BLOCK * STEP;
@@ -161,8 +179,12 @@ pub(super) unsafe fn int4<const N: usize>(
             let scales = _mm512_cvtph_ps(scales);
             let mut sums = [_mm512_setzero_si512(); N];
             for step in 0..GROUP / 8 {
+                let line = 64 * (group * GROUP / 8 + step);
+                if fetches {
+                    fetch(block.as_ptr(), [line + NEAR, line + FAR]);
+                }
                 // SAFETY: a block has eight lines of weights, a row 64 bytes for each block.
-                let bytes = unsafe { load(block.as_ptr(), 64 * (group * GROUP / 8 + step)) };
+                let bytes = unsafe { load(block.as_ptr(), line) };
                 let levels = [
                     _mm512_and_si512(bytes, low),
                     _mm512_and_si512(_mm512_srli_epi32::<4>(bytes), low),
