@@ -8,10 +8,16 @@ use std::array::from_fn;
 use crate::isa::Isa;
 use crate::layout::{GROUP, INT4_BLOCK, LANES, STEP};
 
-/// Bytes ahead of the reads that are fetched into the first cache, and into the second: beyond a
-/// page the machine does not by itself.
+/// Bytes ahead of the reads that are fetched into the first cache: beyond a page the machine does not
+/// by itself.
 const NEAR: usize = 768;
-const FAR: usize = 8192;
+
+/// Bytes ahead that are fetched into the second cache, as measured on machines with tiles and without
+/// (docs/benchmarks.md).
+#[inline(always)]
+fn far() -> usize {
+    if Isa::best() == Isa::Amx { 4096 } else { 8192 }
+}
 
 /// Whether integer kernels for so many rows fetch ahead. What they compute for more than two keeps any
 /// machine from reading ahead enough by itself. For one or two, one with tiles is quicker so, and one
@@ -39,18 +45,6 @@ fn fetch(bytes: *const u8, [near, far]: [usize; 2]) {
 unsafe fn load(bytes: *const u8, at: usize) -> __m512i {
     // SAFETY: the caller's; the load needs no alignment.
     unsafe { _mm512_loadu_si512(bytes.add(at).cast()) }
-}
-
-/// The same, and what comes next is fetched meanwhile.
-///
-/// # Safety
-/// As [`load`].
-#[inline]
-#[target_feature(enable = "avx512f")]
-unsafe fn load_and_fetch(bytes: *const u8, at: usize) -> __m512i {
-    fetch(bytes, [at + NEAR, at + FAR]);
-    // SAFETY: the caller's.
-    unsafe { load(bytes, at) }
 }
 
 /// Four neighbouring bytes of activations in every lane.
@@ -89,12 +83,14 @@ fn floats(vector: __m512) -> [f32; LANES] {
 #[target_feature(enable = "avx512f")]
 pub(super) unsafe fn bf16<const N: usize>(x: [&[f32]; N], panel: &[u8]) -> [[f32; LANES]; N] {
     let upper = _mm512_set1_epi32(0xFFFF_0000_u32 as i32);
+    let far = far();
     let mut sums = [[_mm512_setzero_ps(); 2]; N];
     let pairs = panel.len() / 64;
     let x: [_; N] = starts(|row| x[row], 2 * pairs);
     for pair in 0..pairs {
+        fetch(panel.as_ptr(), [64 * pair + NEAR, 64 * pair + far]);
         // SAFETY: the panel has `pairs` lines.
-        let words = unsafe { load_and_fetch(panel.as_ptr(), 64 * pair) };
+        let words = unsafe { load(panel.as_ptr(), 64 * pair) };
         let even = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(words));
         let odd = _mm512_castsi512_ps(_mm512_and_si512(words, upper));
         for row in 0..N {
@@ -120,13 +116,13 @@ pub(super) unsafe fn int8<const N: usize, const P: usize>(
     // Beyond the end of the first of two panels lies the other: what comes next is behind that.
     let skipped = panels[P - 1].addr().wrapping_sub(panels[0].addr());
     let starts: [_; N] = starts(|row| x[row].0, 4 * lines);
-    let fetches = fetches(N);
+    let (fetches, far) = (fetches(N), far());
     // Of one panel, two sums of each row in turns, which need not wait for each other.
     let mut sums = [[[_mm512_setzero_si512(); N]; P]; 2];
     for step in 0..lines / 2 {
         for part in 0..2 {
             let (line, sums) = (2 * step + part, &mut sums[part % (2 / P)]);
-            let ahead = [NEAR, FAR].map(|ahead| {
+            let ahead = [NEAR, far].map(|ahead| {
                 let at = 64 * line + ahead;
                 if at < 64 * lines { at } else { at.wrapping_add(skipped) }
             });
@@ -164,7 +160,7 @@ pub(super) unsafe fn int4<const N: usize>(
     x: [(&[i8], &[i32]); N],
     panel: &[u8],
 ) -> [[f32; LANES]; N] {
-    let fetches = fetches(N);
+    let (fetches, far) = (fetches(N), far());
     let low = _mm512_set1_epi8(15);
     let mut totals = [_mm512_setzero_ps(); N];
     let inputs = panel.len() / INT4_BLOCK * STEP;
@@ -181,7 +177,7 @@ pub(super) unsafe fn int4<const N: usize>(
             for step in 0..GROUP / 8 {
                 let line = 64 * (group * GROUP / 8 + step);
                 if fetches {
-                    fetch(block.as_ptr(), [line + NEAR, line + FAR]);
+                    fetch(block.as_ptr(), [line + NEAR, line + far]);
                 }
                 // SAFETY: a block has eight lines of weights, a row 64 bytes for each block.
                 let bytes = unsafe { load(block.as_ptr(), line) };
