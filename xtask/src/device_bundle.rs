@@ -1,4 +1,5 @@
-//! `device-bundle`: one stripped conformance binary that needs a driver, NVRTC and nothing else.
+//! `device-bundle`: one stripped conformance binary that needs a driver, NVRTC of CUDA 13.4 or newer (or
+//! an older one and headers, README.md) and nothing else.
 
 use std::fs;
 use std::path::{Path, PathBuf};

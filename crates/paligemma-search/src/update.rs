@@ -51,14 +51,15 @@ pub struct Failed {
     pub error: String,
 }
 
-/// Reads what is new or changed below the folder `pictures` into the index in the folder `out`,
-/// made if need be and locked meanwhile, and takes out what is gone. A picture is known again by its path, size and
-/// time of change. What cannot be looked at, such as all in a folder that cannot be listed, stays as it
-/// is. After an interruption, the next update goes on where this one was.
+/// Reads what is new or changed below the folder `pictures` into the index in the folder `out`, made if
+/// need be and locked meanwhile, and takes out what is gone. A picture is known again by its path, size
+/// and time of change. What cannot be looked at, such as all in a folder that cannot be listed, stays as
+/// it is. After an interruption, the next update goes on where this one was.
 ///
 /// # Errors
-/// If a folder cannot be read or written, a new index would have no picture, another process writes the index, it is another model's or
-/// another folder's or is damaged, or the model's numbers are not finite. A picture that cannot be read is reported.
+/// If a folder cannot be read or written, there is no picture for a new index, another process writes the
+/// index, it is another model's or another folder's or is damaged, or the model's numbers are not finite.
+/// A picture that cannot be read is reported.
 pub fn update(
     model: &PaliGemma,
     pictures: &Path,
@@ -69,7 +70,8 @@ pub fn update(
     let folder = pictures.canonicalize().map_err(read)?;
     folder.read_dir().map_err(read)?;
     let name = folder.to_str().ok_or_else(|| SearchError::FolderName { path: folder.clone() })?;
-    if !out.is_dir() && walk::pictures(&folder)? == (Vec::new(), Vec::new()) {
+    let is_new = fs::read_dir(out).map_or(true, |mut files| files.next().is_none());
+    if is_new && walk::pictures(&folder)? == (Vec::new(), Vec::new()) {
         return Err(SearchError::NoPictures { path: folder });
     }
     let write = |source| SearchError::Write { path: out.to_owned(), source };

@@ -113,26 +113,35 @@ type Recorder = NamedMpkFileRecorder<FullPrecisionSettings>;
 #[non_exhaustive]
 pub enum StateError {
     /// A state cannot be written.
-    #[error("cannot write the optimiser's state {}, is there room for it? ({cause})", path.display())]
+    #[error("cannot write {}: is there room for it? ({})", path.display(), said(cause))]
     Write {
-        /// The file, without its ending.
+        /// The file.
         path: PathBuf,
         /// What burn says.
         cause: RecorderError,
     },
     /// A state cannot be read.
-    #[error("cannot read the optimiser's state {}: {cause}", path.display())]
+    #[error("cannot read {}: {}", path.display(), said(cause))]
     Read {
-        /// The file, without its ending.
+        /// The file.
         path: PathBuf,
         /// What burn says.
         cause: RecorderError,
     },
 }
 
+/// burn's words without the name of their kind.
+fn said(error: &RecorderError) -> &str {
+    match error {
+        RecorderError::FileNotFound(text)
+        | RecorderError::DeserializeError(text)
+        | RecorderError::Unknown(text) => text,
+    }
+}
+
 fn write<B: Backend, R: Record<B>>(record: R, folder: &Path, name: &str) -> Result<(), StateError> {
     use burn::record::Recorder as _;
-    let path = folder.join(name);
+    let path = folder.join(name).with_extension("mpk");
     let written = Recorder::default().record(record, path.clone());
     written.map_err(|cause| StateError::Write { path, cause })
 }
@@ -143,7 +152,7 @@ fn read<B: Backend, R: Record<B>>(
     device: &B::Device,
 ) -> Result<R, StateError> {
     use burn::record::Recorder as _;
-    let path = folder.join(name);
+    let path = folder.join(name).with_extension("mpk");
     let read = Recorder::default().load(path.clone(), device);
     read.map_err(|cause| StateError::Read { path, cause })
 }

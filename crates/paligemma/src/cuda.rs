@@ -29,7 +29,7 @@ pub(crate) fn probe(index: usize) -> Result<String, DeviceError> {
     name(index).map_err(|reason| not_on_machine(index, reason))
 }
 
-/// Has the runtime find all that it needs for GPU `index`. It counts if no kernel was compiled yet.
+/// Has the runtime find all that it needs for GPU `index`, from the next kernel that it compiles on.
 pub(crate) fn provide(index: usize) -> Result<(), DeviceError> {
     let provided = parts().and_then(headers::provide);
     provided.map_err(|reason| not_on_machine(index, reason))
@@ -62,12 +62,15 @@ fn parts() -> Result<Version, String> {
 /// Kernels are compiled to PTX, which a driver reads up to its own version of CUDA ("CUDA
 /// Compatibility", on PTX and minor versions).
 fn fit(driver: Version, compiler: Version) -> Result<(), String> {
-    if compiler <= driver {
+    // The one version whose PTX is that of the version before (8.5).
+    let as_before = Version { major: 12, minor: 6 };
+    let needed = if compiler == as_before { Version { minor: 5, ..compiler } } else { compiler };
+    if needed <= driver {
         return Ok(());
     }
     Err(format!(
         "the NVIDIA driver is of CUDA {driver} and does not run what libnvrtc of CUDA {compiler} \
-         compiles: update the driver, or put a libnvrtc of CUDA {driver} first in LD_LIBRARY_PATH"
+         compiles: update the driver, or have a libnvrtc of CUDA {driver} found instead"
     ))
 }
 
@@ -133,6 +136,7 @@ mod tests {
         let version = |major, minor| Version { major, minor };
         assert_eq!(fit(version(13, 0), version(12, 9)), Ok(()));
         assert_eq!(fit(version(13, 4), version(13, 4)), Ok(()));
+        assert_eq!(fit(version(12, 5), version(12, 6)), Ok(()));
         let message = fit(version(13, 0), version(13, 4)).unwrap_err();
         assert!(message.contains("13.0") && message.contains("13.4"), "{message}");
         assert!(fit(version(12, 9), version(13, 0)).is_err());

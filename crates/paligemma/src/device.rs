@@ -74,6 +74,10 @@ pub trait DeviceWork {
 impl DeviceSpec {
     /// Runs `work` on this device.
     ///
+    /// On CUDA without a toolkit, the first call sets `CUDA_PATH` for this process, to the headers of
+    /// NVRTC: no other thread may read the environment through C's `getenv` meanwhile. A program that
+    /// cannot promise this sets `CUDA_PATH` itself.
+    ///
     /// # Errors
     /// If the device is not in this build or not on this machine.
     pub fn run<W: DeviceWork>(self, work: W) -> Result<W::Output, DeviceError> {

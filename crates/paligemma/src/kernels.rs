@@ -54,7 +54,8 @@ fn machine() -> Option<String> {
     Some("wgpu".to_owned())
 }
 
-fn writable(folder: PathBuf) -> Option<PathBuf> {
+/// A folder, made if need be, if files can be written into it.
+pub(crate) fn writable(folder: PathBuf) -> Option<PathBuf> {
     fs::create_dir_all(&folder).ok()?;
     let probe = folder.join(format!("probe-{}", std::process::id()));
     File::create(&probe).ok()?;

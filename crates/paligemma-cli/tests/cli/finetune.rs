@@ -111,6 +111,9 @@ fn what_cannot_be_trained_is_told() {
     new(&["--epochs", "0"], &["number of epochs", "at least 1"]);
     new(&["--preset", "gqq"], &["gqq", "gqa"]);
     new(&["--train", "vision_towers"], &["vision_towers", "vision_tower"]);
+    let nothing = paligemma().args(["finetune", "--out", &out]).output().unwrap();
+    let told = String::from_utf8(nothing.stderr).unwrap();
+    assert!(!nothing.status.success() && told.contains("--data"), "{told}");
     new(&["--train", "full", "--lora", "4"], &["full", "--lora", "q_proj"]);
     new(&["--dtype", "int8"], &["int8"]);
     new(&["--eval", &file, "--metric", "map"], &["map", "boxes"]);

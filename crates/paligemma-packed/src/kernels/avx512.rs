@@ -8,20 +8,19 @@ use std::array::from_fn;
 use crate::isa::Isa;
 use crate::layout::{GROUP, INT4_BLOCK, LANES, STEP};
 
-/// Bytes ahead of the reads that are fetched into the first cache: beyond a page the machine does not
-/// by itself.
+/// Bytes ahead of the reads that are fetched into the first cache.
 const NEAR: usize = 768;
 
-/// Bytes ahead that are fetched into the second cache, as measured on machines with tiles and without
-/// (docs/benchmarks.md).
+/// Bytes ahead that are fetched into the second cache: beyond a page the machine does not by itself. It
+/// was found by trying, on a machine with tiles and on one without (docs/benchmarks.md).
 #[inline(always)]
 fn far() -> usize {
     if Isa::best() == Isa::Amx { 4096 } else { 8192 }
 }
 
 /// Whether integer kernels for so many rows fetch ahead. What they compute for more than two keeps any
-/// machine from reading ahead enough by itself. For one or two, one with tiles is quicker so, and one
-/// without a tenth slower (docs/benchmarks.md).
+/// machine from reading ahead enough by itself. One or two were quicker so on the machine with tiles, and
+/// slower on the one without.
 #[inline(always)]
 fn fetches(rows: usize) -> bool {
     rows > 2 || Isa::best() == Isa::Amx

@@ -47,6 +47,9 @@ fn a_new_index_of_no_pictures_is_refused_and_leaves_nothing() {
     let error = update(&MODEL, folder.path(), &out, |_| ()).unwrap_err();
     assert!(matches!(error, SearchError::NoPictures { .. }), "{error}");
     assert!(!out.exists());
+    fs::create_dir(&out).unwrap();
+    assert!(update(&MODEL, folder.path(), &out, |_| ()).is_err());
+    assert_eq!(fs::read_dir(&out).unwrap().count(), 0);
 }
 
 #[test]
