@@ -9,6 +9,7 @@
 mod few;
 #[cfg(test)]
 mod tests;
+mod weighted;
 
 use std::ops::Range;
 
@@ -150,6 +151,11 @@ pub unsafe fn multiply(
     if !add && few::suits(m, a, b) {
         // SAFETY: the caller's.
         unsafe { few::multiply([m, k, n], a, b, target) };
+        return;
+    }
+    if weighted::suits(m, a, b) {
+        // SAFETY: the caller's.
+        unsafe { weighted::multiply([m, k, n], a, b, target, add) };
         return;
     }
     let begin = if add { Begin::Target } else { Begin::Zero };

@@ -76,13 +76,24 @@ impl Output {
         let (at, count) = (self.at(row, column), LANES.min(self.columns - column));
         // SAFETY: row and columns lie inside the slice; no other thread writes these columns.
         unsafe {
-            // A constant length is one store.
             if count == LANES {
                 at.cast::<[f32; LANES]>().write_unaligned(*values);
             } else {
-                std::ptr::copy_nonoverlapping(values.as_ptr(), at, count);
+                Self::write_some(at, &values[..count]);
             }
         }
+    }
+
+    /// Apart, or both ways would be made one call that copies so many bytes.
+    ///
+    /// # Safety
+    /// There is room.
+    #[cold]
+    #[inline(never)]
+    #[expect(unsafe_code, reason = "see above")]
+    unsafe fn write_some(at: *mut f32, values: &[f32]) {
+        // SAFETY: the caller's.
+        unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), at, values.len()) };
     }
 }
 
@@ -247,10 +258,10 @@ impl Product<'_> {
         match self.layout.format {
             PackedFormat::Bf16 => {
                 let x = FloatRows::new(x, inputs);
+                let rows: Vec<_> = (0..self.rows).map(|row| x.row(row)).collect();
                 self.each_panel(|panel| {
-                    self.each_chunk(|first, count| {
-                        let rows = |row| x.row(first + row);
-                        few::bf16(isa, count, rows, self.panel(panel), |values| {
+                    for (first, rows) in chunks(&rows) {
+                        few::bf16(isa, rows, self.panel(panel), |values| {
                             self.write_rows(
                                 first,
                                 panel,
@@ -259,7 +270,7 @@ impl Product<'_> {
                                 |_, values| *values,
                             );
                         });
-                    });
+                    }
                 });
             }
             PackedFormat::Int8 => {
@@ -273,20 +284,24 @@ impl Product<'_> {
                             self.write_int8(&x, 0, panel, &sums[..self.rows]);
                         },
                     );
-                } else if self.rows <= FEW || isa < Isa::Avx512 {
+                    return;
+                }
+                let rows: Vec<_> = (0..self.rows).map(|row| (x.row(row), x.sums[row])).collect();
+                if self.rows <= FEW || isa < Isa::Avx512 {
                     // Few rows read weights from memory once, best in the order in which they lie.
-                    self.each_panel(|panel| self.few_int8(isa, &x, [panel]));
+                    self.each_panel(|panel| self.few_int8(isa, &x, &rows, [panel]));
                 } else {
                     // Others read them from the cache; what is broadcast of a row serves two panels.
-                    self.each_pair_with(|| (), |(), pair| self.few_int8(isa, &x, pair));
+                    self.each_pair_with(|| (), |(), pair| self.few_int8(isa, &x, &rows, pair));
                 }
             }
             PackedFormat::Int4 => {
                 let x = Int8Rows::new(x, inputs);
+                let rows: Vec<_> =
+                    (0..self.rows).map(|row| (x.row(row), x.group_sums(row))).collect();
                 self.each_panel(|panel| {
-                    self.each_chunk(|first, count| {
-                        let rows = |row| (x.row(first + row), x.group_sums(first + row));
-                        few::int4(isa, count, rows, self.panel(panel), |values| {
+                    for (first, rows) in chunks(&rows) {
+                        few::int4(isa, rows, self.panel(panel), |values| {
                             self.write_rows(
                                 first,
                                 panel,
@@ -298,23 +313,28 @@ impl Product<'_> {
                                 },
                             );
                         });
-                    });
+                    }
                 });
             }
         }
     }
 
     /// The rows with one panel or two, in 8 bits.
-    fn few_int8<const P: usize>(&self, isa: Isa, x: &Int8Rows, panels: [usize; P]) {
+    fn few_int8<const P: usize>(
+        &self,
+        isa: Isa,
+        x: &Int8Rows,
+        rows: &[(&[i8], i32)],
+        panels: [usize; P],
+    ) {
         let weights = panels.map(|panel| self.int8_weights(panel));
-        self.each_chunk(|first, count| {
-            let rows = |row| (x.row(first + row), x.sums[first + row]);
-            few::int8(isa, count, rows, weights, |sums| {
+        for (first, rows) in chunks(rows) {
+            few::int8(isa, rows, weights, |sums| {
                 for (panel, sums) in panels.into_iter().zip(sums) {
                     self.write_int8(x, first, panel, sums);
                 }
             });
-        });
+        }
     }
 
     /// The weights of a panel, without the scales that end it.
@@ -356,11 +376,9 @@ impl Product<'_> {
             },
         );
     }
+}
 
-    /// The rows in chunks of [`FEW`]: the first of each and how many.
-    fn each_chunk(&self, mut work: impl FnMut(usize, usize)) {
-        for first in (0..self.rows).step_by(FEW) {
-            work(first, FEW.min(self.rows - first));
-        }
-    }
+/// Rows in chunks of [`FEW`], with the index of the first of each.
+fn chunks<T>(rows: &[T]) -> impl Iterator<Item = (usize, &[T])> {
+    (0..).step_by(FEW).zip(rows.chunks(FEW))
 }

@@ -13,7 +13,7 @@ use super::{Float, Values, decoding, output};
 use crate::{AttentionGradients, Precision};
 
 /// Rows from which a product is one of `dense`; fewer are left to a crate that does not pack what it
-/// reads, unless columns of the right matrix can be read where they lie.
+/// reads, unless the right matrix can be read where it lies.
 const ROWS: usize = 16;
 
 /// Writes a row of a head.
@@ -36,8 +36,8 @@ fn multiply([m, n, k]: [usize; 3], a: Matrix<'_>, b: Matrix<'_>, target: Target,
     // SAFETY: both operands lie in their slices as asserted; the target is a head of the output
     // buffer (or a scratch matrix) with room for m rows of its stride.
     unsafe {
-        let by_columns = a.column == 1 && b.row == 1 && !add;
-        if m >= ROWS || by_columns {
+        let lies = b.column == 1 || b.row == 1 && !add;
+        if m >= ROWS || a.column == 1 && lies {
             dense::multiply([m, k, n], a, b, target, add);
             return;
         }
@@ -196,6 +196,19 @@ impl Problem {
         let mut values = Vec::with_capacity(self.batch * length * row);
         let start = values.as_mut_ptr();
         (values, Target { start, row })
+    }
+
+    /// Values of one head, or one position's, by weights `[L, S]`, into `mixed`.
+    pub(super) fn mix(&self, weights: &[f32], value: Matrix<'_>, mixed: &mut [f32]) {
+        let target = Target { start: mixed.as_mut_ptr(), row: self.width };
+        let rows = mixed.len() / self.width;
+        multiply(
+            [rows, self.width, self.keys],
+            Matrix::rows(weights, self.keys),
+            value,
+            target,
+            false,
+        );
     }
 
     /// The target of one head in a `[B, length, heads, C]` buffer.

@@ -14,7 +14,7 @@ const ROWS: usize = 32;
 /// Columns that are read side by side.
 const SIDE: usize = 2;
 /// Values ahead of the reads that are fetched.
-const AHEAD: usize = 512;
+const AHEAD: usize = 2048;
 
 /// Whether `a b` of `rows` rows is such a product.
 pub(super) fn suits(rows: usize, a: Matrix<'_>, b: Matrix<'_>) -> bool {

@@ -8,7 +8,7 @@ use super::plain;
 use crate::layout::{GROUP, INT4_BLOCK, LANES, STEP};
 
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) unsafe fn bf16<const N: usize>(x: [&[f32]; N], panel: &[u8]) -> [[f32; LANES]; N] {
+pub(super) unsafe fn bf16<const N: usize>(x: &[&[f32]; N], panel: &[u8]) -> [[f32; LANES]; N] {
     plain::bf16::<N, true>(x, panel)
 }
 
@@ -50,14 +50,14 @@ fn lanes(halves: [__m256i; 2]) -> [i32; LANES] {
 
 #[target_feature(enable = "avx2")]
 pub(super) unsafe fn int8<const N: usize, const P: usize>(
-    x: [(&[i8], i32); N],
+    x: &[(&[i8], i32); N],
     panels: [&[u8]; P],
 ) -> [[[i32; LANES]; N]; P] {
     panels.map(|weights| int8_panel(x, weights))
 }
 
 #[target_feature(enable = "avx2")]
-fn int8_panel<const N: usize>(x: [(&[i8], i32); N], weights: &[u8]) -> [[i32; LANES]; N] {
+fn int8_panel<const N: usize>(x: &[(&[i8], i32); N], weights: &[u8]) -> [[i32; LANES]; N] {
     let mut sums = [[_mm256_setzero_si256(); 2]; N];
     for step in 0..weights.len() / 64 {
         let halves = [load(weights, 64 * step), load(weights, 64 * step + 32)];
@@ -74,7 +74,7 @@ fn int8_panel<const N: usize>(x: [(&[i8], i32); N], weights: &[u8]) -> [[i32; LA
 
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) unsafe fn int4<const N: usize>(
-    x: [(&[i8], &[i32]); N],
+    x: &[(&[i8], &[i32]); N],
     panel: &[u8],
 ) -> [[f32; LANES]; N] {
     let low = _mm256_set1_epi8(15);

@@ -3,36 +3,30 @@
 #![allow(clippy::wildcard_imports, reason = "the vendor's names, known by their beginning")]
 
 use std::arch::x86_64::*;
-use std::array::from_fn;
 
-use crate::isa::Isa;
 use crate::layout::{GROUP, INT4_BLOCK, LANES, STEP};
 
-/// Bytes ahead of the reads that are fetched into the first cache.
-const NEAR: usize = 768;
-
-/// Bytes ahead that are fetched into the second cache: beyond a page the machine does not by itself. It
-/// was found by trying, on a machine with tiles and on one without (docs/benchmarks.md).
-#[inline(always)]
-fn far() -> usize {
-    if Isa::best() == Isa::Amx { 4096 } else { 8192 }
-}
-
-/// Whether integer kernels for so many rows fetch ahead. What they compute for more than two keeps any
-/// machine from reading ahead enough by itself. One or two were quicker so on the machine with tiles, and
-/// slower on the one without.
-#[inline(always)]
-fn fetches(rows: usize) -> bool {
-    rows > 2 || Isa::best() == Isa::Amx
-}
-
-/// Fetches what is so many bytes ahead, into the first cache and into the second.
+/// Fetches lines of a panel that are read soon: `place` says where something so many bytes ahead is.
+///
+/// The distances were found by trying, on a machine with matrix tiles and on one without
+/// (docs/benchmarks.md). Beyond a page no machine reads ahead by itself.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn fetch(bytes: *const u8, [near, far]: [usize; 2]) {
+fn fetch<const TILES: bool>(bytes: *const u8, place: impl Fn(usize) -> usize) {
     // It touches no memory, whatever the address.
-    _mm_prefetch::<_MM_HINT_T0>(bytes.wrapping_add(near).cast());
-    _mm_prefetch::<_MM_HINT_T1>(bytes.wrapping_add(far).cast());
+    if TILES {
+        _mm_prefetch::<_MM_HINT_T0>(bytes.wrapping_add(place(768)).cast());
+        _mm_prefetch::<_MM_HINT_T1>(bytes.wrapping_add(place(4 << 10)).cast());
+    } else {
+        _mm_prefetch::<_MM_HINT_T0>(bytes.wrapping_add(place(12 << 10)).cast());
+    }
+}
+
+/// Whether kernels of integers fetch ahead for so many rows. What they compute for more than two keeps
+/// any machine from reading ahead enough by itself. One or two were quicker so on the machine with tiles,
+/// and slower on the one without.
+const fn fetches(tiles: bool, rows: usize) -> bool {
+    tiles || rows > 2
 }
 
 /// 64 bytes of a panel.
@@ -63,11 +57,14 @@ fn starts<'a, T: 'a, const N: usize>(
     slice: impl Fn(usize) -> &'a [T],
     length: usize,
 ) -> [*const T; N] {
-    from_fn(|at| {
+    let mut starts = [std::ptr::null(); N];
+    // A loop: a closure for an array would be called for each.
+    for (at, start) in starts.iter_mut().enumerate() {
         let slice = slice(at);
         assert!(slice.len() == length, "rows and panels have different depths");
-        slice.as_ptr()
-    })
+        *start = slice.as_ptr();
+    }
+    starts
 }
 
 #[inline]
@@ -80,14 +77,16 @@ fn floats(vector: __m512) -> [f32; LANES] {
 }
 
 #[target_feature(enable = "avx512f")]
-pub(super) unsafe fn bf16<const N: usize>(x: [&[f32]; N], panel: &[u8]) -> [[f32; LANES]; N] {
+pub(super) unsafe fn bf16<const N: usize, const TILES: bool>(
+    x: &[&[f32]; N],
+    panel: &[u8],
+) -> [[f32; LANES]; N] {
     let upper = _mm512_set1_epi32(0xFFFF_0000_u32 as i32);
-    let far = far();
     let mut sums = [[_mm512_setzero_ps(); 2]; N];
     let pairs = panel.len() / 64;
     let x: [_; N] = starts(|row| x[row], 2 * pairs);
     for pair in 0..pairs {
-        fetch(panel.as_ptr(), [64 * pair + NEAR, 64 * pair + far]);
+        fetch::<TILES>(panel.as_ptr(), |ahead| 64 * pair + ahead);
         // SAFETY: the panel has `pairs` lines.
         let words = unsafe { load(panel.as_ptr(), 64 * pair) };
         let even = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(words));
@@ -104,8 +103,8 @@ pub(super) unsafe fn bf16<const N: usize>(x: [&[f32]; N], panel: &[u8]) -> [[f32
 
 /// One panel or two times `N` rows: what is broadcast of a row is multiplied with both.
 #[target_feature(enable = "avx512f,avx512vnni")]
-pub(super) unsafe fn int8<const N: usize, const P: usize>(
-    x: [(&[i8], i32); N],
+pub(super) unsafe fn int8<const N: usize, const P: usize, const TILES: bool>(
+    x: &[(&[i8], i32); N],
     panels: [&[u8]; P],
 ) -> [[[i32; LANES]; N]; P] {
     // One side of a dot product is unsigned: weights are raised by 128, which the sums make good.
@@ -115,20 +114,19 @@ pub(super) unsafe fn int8<const N: usize, const P: usize>(
     // Beyond the end of the first of two panels lies the other: what comes next is behind that.
     let skipped = panels[P - 1].addr().wrapping_sub(panels[0].addr());
     let starts: [_; N] = starts(|row| x[row].0, 4 * lines);
-    let (fetches, far) = (fetches(N), far());
     // Of one panel, two sums of each row in turns, which need not wait for each other.
     let mut sums = [[[_mm512_setzero_si512(); N]; P]; 2];
     for step in 0..lines / 2 {
         for part in 0..2 {
             let (line, sums) = (2 * step + part, &mut sums[part % (2 / P)]);
-            let ahead = [NEAR, far].map(|ahead| {
+            let place = |ahead: usize| {
                 let at = 64 * line + ahead;
                 if at < 64 * lines { at } else { at.wrapping_add(skipped) }
-            });
+            };
             let mut weights = [raise; P];
             for (weights, panel) in weights.iter_mut().zip(panels) {
-                if fetches {
-                    fetch(panel, ahead);
+                if fetches(TILES, N) {
+                    fetch::<TILES>(panel, place);
                 }
                 // SAFETY: there are `lines` lines, and each row has four bytes for each.
                 *weights = _mm512_xor_si512(unsafe { load(panel, 64 * line) }, raise);
@@ -155,11 +153,10 @@ pub(super) unsafe fn int8<const N: usize, const P: usize>(
 }
 
 #[target_feature(enable = "avx512f,avx512vnni")]
-pub(super) unsafe fn int4<const N: usize>(
-    x: [(&[i8], &[i32]); N],
+pub(super) unsafe fn int4<const N: usize, const TILES: bool>(
+    x: &[(&[i8], &[i32]); N],
     panel: &[u8],
 ) -> [[f32; LANES]; N] {
-    let (fetches, far) = (fetches(N), far());
     let low = _mm512_set1_epi8(15);
     let mut totals = [_mm512_setzero_ps(); N];
     let inputs = panel.len() / INT4_BLOCK * STEP;
@@ -175,8 +172,8 @@ pub(super) unsafe fn int4<const N: usize>(
             let mut sums = [_mm512_setzero_si512(); N];
             for step in 0..GROUP / 8 {
                 let line = 64 * (group * GROUP / 8 + step);
-                if fetches {
-                    fetch(block.as_ptr(), [line + NEAR, line + far]);
+                if fetches(TILES, N) {
+                    fetch::<TILES>(block.as_ptr(), |ahead| line + ahead);
                 }
                 // SAFETY: a block has eight lines of weights, a row 64 bytes for each block.
                 let bytes = unsafe { load(block.as_ptr(), line) };

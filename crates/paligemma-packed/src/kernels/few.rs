@@ -1,8 +1,6 @@
 //! A panel or two times up to eight rows, by the instructions asked for. What the rows give is handed
 //! on at once.
 
-use std::array::from_fn;
-
 use super::plain;
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
@@ -36,7 +34,11 @@ macro_rules! by_isa {
             #[cfg(target_arch = "x86_64")]
             #[expect(unsafe_code, reason = "instructions of the machine")]
             // SAFETY: `Isa` names only what the machine was found to have.
-            Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => unsafe { avx512::$kernel::<$($size),*>($($argument),*) },
+            Isa::Amx => unsafe { avx512::$kernel::<$($size,)* true>($($argument),*) },
+            #[cfg(target_arch = "x86_64")]
+            #[expect(unsafe_code, reason = "instructions of the machine")]
+            // SAFETY: `Isa` names only what the machine was found to have.
+            Isa::Avx512 | Isa::Avx512Bf16 => unsafe { avx512::$kernel::<$($size,)* false>($($argument),*) },
             #[cfg(target_arch = "x86_64")]
             #[expect(unsafe_code, reason = "instructions of the machine")]
             // SAFETY: `Isa` names only what the machine was found to have.
@@ -46,38 +48,35 @@ macro_rules! by_isa {
     };
 }
 
-/// `sum over k of x[row][k] * w[k]`, for the rows that `x` gives.
-pub(crate) fn bf16<'a>(
-    isa: Isa,
-    count: usize,
-    x: impl Fn(usize) -> &'a [f32],
-    panel: &[u8],
-    take: impl FnOnce(&[[f32; LANES]]),
-) {
-    with_count!(count, N => take(&by_isa!(isa, bf16<N>(from_fn(&x), panel))));
+/// The first `N` rows.
+fn some<T, const N: usize>(rows: &[T]) -> &[T; N] {
+    rows.first_chunk().expect("from one row to eight")
 }
 
-/// The same in integers, for each of `P` panels; `x` also gives the sum of each row.
-pub(crate) fn int8<'a, const P: usize>(
+/// `sum over k of x[row][k] * w[k]`, for up to eight rows.
+pub(crate) fn bf16(isa: Isa, x: &[&[f32]], panel: &[u8], take: impl FnOnce(&[[f32; LANES]])) {
+    with_count!(x.len(), N => take(&by_isa!(isa, bf16<N>(some(x), panel))));
+}
+
+/// The same in integers, for each of `P` panels; each row comes with its sum.
+pub(crate) fn int8<const P: usize>(
     isa: Isa,
-    count: usize,
-    x: impl Fn(usize) -> (&'a [i8], i32),
+    x: &[(&[i8], i32)],
     panels: [&[u8]; P],
     take: impl FnOnce([&[[i32; LANES]]; P]),
 ) {
-    with_count!(count, N => {
-        let sums = by_isa!(isa, int8<N, P>(from_fn(&x), panels));
+    with_count!(x.len(), N => {
+        let sums = by_isa!(isa, int8<N, P>(some(x), panels));
         take(sums.each_ref().map(|rows: &[_; N]| rows.as_slice()));
     });
 }
 
-/// The same for 4-bit weights, their scales applied; `x` also gives the sums of each row's groups.
-pub(crate) fn int4<'a>(
+/// The same for 4-bit weights, their scales applied; each row comes with the sums of its groups.
+pub(crate) fn int4(
     isa: Isa,
-    count: usize,
-    x: impl Fn(usize) -> (&'a [i8], &'a [i32]),
+    x: &[(&[i8], &[i32])],
     panel: &[u8],
     take: impl FnOnce(&[[f32; LANES]]),
 ) {
-    with_count!(count, N => take(&by_isa!(isa, int4<N>(from_fn(&x), panel))));
+    with_count!(x.len(), N => take(&by_isa!(isa, int4<N>(some(x), panel))));
 }

@@ -11,7 +11,7 @@ fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
 
 #[inline(always)]
 pub(super) fn bf16<const N: usize, const FUSED: bool>(
-    x: [&[f32]; N],
+    x: &[&[f32]; N],
     panel: &[u8],
 ) -> [[f32; LANES]; N] {
     let mut sums = [[0.0; LANES]; N];
@@ -34,14 +34,14 @@ pub(super) fn bf16<const N: usize, const FUSED: bool>(
 
 #[inline(always)]
 pub(super) fn int8<const N: usize, const P: usize, const FUSED: bool>(
-    x: [(&[i8], i32); N],
+    x: &[(&[i8], i32); N],
     panels: [&[u8]; P],
 ) -> [[[i32; LANES]; N]; P] {
     panels.map(|weights| int8_panel(x, weights))
 }
 
 #[inline(always)]
-fn int8_panel<const N: usize>(x: [(&[i8], i32); N], weights: &[u8]) -> [[i32; LANES]; N] {
+fn int8_panel<const N: usize>(x: &[(&[i8], i32); N], weights: &[u8]) -> [[i32; LANES]; N] {
     let mut sums = [[0; LANES]; N];
     let (lines, _) = weights.as_chunks::<{ 4 * LANES }>();
     for (step, line) in lines.iter().enumerate() {
@@ -59,7 +59,7 @@ fn int8_panel<const N: usize>(x: [(&[i8], i32); N], weights: &[u8]) -> [[i32; LA
 
 #[inline(always)]
 pub(super) fn int4<const N: usize, const FUSED: bool>(
-    x: [(&[i8], &[i32]); N],
+    x: &[(&[i8], &[i32]); N],
     panel: &[u8],
 ) -> [[f32; LANES]; N] {
     let mut totals = [[0.0; LANES]; N];
