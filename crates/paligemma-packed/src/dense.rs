@@ -27,6 +27,8 @@ const LINE: usize = 16;
 /// Rows of the result that a task makes: many, since each task packs its own panels, unless there
 /// are too few tasks.
 const ROWS: [usize; 2] = [8 * TILE, 128 * TILE];
+/// Rows from which it pays to pack a right matrix that lies by rows.
+const FEW: usize = 16;
 /// Tasks for each thread, so that one that is late has company.
 const TASKS: usize = 4;
 
@@ -153,14 +155,19 @@ pub unsafe fn multiply(
         unsafe { few::multiply([m, k, n], a, b, target) };
         return;
     }
-    if weighted::suits(m, a, b) {
-        // SAFETY: the caller's.
-        unsafe { weighted::multiply([m, k, n], a, b, target, add) };
+    if m < FEW && k > 0 && weighted::suits(a, b) {
+        Arch::new().dispatch(weighted::Work { size: [m, k, n], a, b, target, add });
         return;
     }
     let begin = if add { Begin::Target } else { Begin::Zero };
     // SAFETY: the caller's.
     unsafe { Part { a, b, begin }.write([m, k, n], target) };
+}
+
+/// Whether [`multiply`] is quick for few rows too, which are not worth packing the right matrix: it
+/// reads it where it lies.
+pub fn in_place(rows: usize, a: Matrix<'_>, b: Matrix<'_>, add: bool) -> bool {
+    !add && few::suits(rows, a, b) || rows < FEW && weighted::suits(a, b)
 }
 
 /// Rows of a task.

@@ -13,7 +13,7 @@ use super::{Float, Values, decoding, output};
 use crate::{AttentionGradients, Precision};
 
 /// Rows from which a product is one of `dense`; fewer are left to a crate that does not pack what it
-/// reads, unless the right matrix can be read where it lies.
+/// reads, unless `dense` does not either.
 const ROWS: usize = 16;
 
 /// Writes a row of a head.
@@ -36,8 +36,7 @@ fn multiply([m, n, k]: [usize; 3], a: Matrix<'_>, b: Matrix<'_>, target: Target,
     // SAFETY: both operands lie in their slices as asserted; the target is a head of the output
     // buffer (or a scratch matrix) with room for m rows of its stride.
     unsafe {
-        let lies = b.column == 1 || b.row == 1 && !add;
-        if m >= ROWS || a.column == 1 && lies {
+        if m >= ROWS || dense::in_place(m, a, b, add) {
             dense::multiply([m, k, n], a, b, target, add);
             return;
         }

@@ -181,12 +181,17 @@ fn attention_matches() {
     let heads =
         [(4, 1, 6, true), (4, 2, 6, true), (3, 3, 6, false), (1, 1, 6, true), (9, 1, 70, true)];
     let capped = |softcap| Scoring { scale: 0.4, softcap };
-    for (length, scoring, (heads, kv_heads, width, with_mask)) in
-        [(9, capped(None)), (1, capped(None)), (9, capped(Some(0.3))), (1, capped(Some(0.3)))]
-            .into_iter()
-            .flat_map(|(length, scoring)| heads.map(|heads| (length, scoring, heads)))
+    for (length, keys, scoring, (heads, kv_heads, width, with_mask)) in [
+        (9, 13, capped(None)),
+        (1, 37, capped(None)),
+        (9, 37, capped(Some(0.3))),
+        (1, 13, capped(Some(0.3))),
+        (9, 1, capped(None)),
+    ]
+    .into_iter()
+    .flat_map(|(length, keys, scoring)| heads.map(|heads| (length, keys, scoring, heads)))
     {
-        let (batch, keys) = (2, 13);
+        let batch = 2;
         let query = random([batch, length, heads, width]);
         let key = random([batch, keys, kv_heads, width]);
         let value = random([batch, keys, kv_heads, width]);

@@ -14,7 +14,9 @@ const ROWS: usize = 32;
 /// Columns that are read side by side.
 const SIDE: usize = 2;
 /// Values ahead of the reads that are fetched.
-const AHEAD: usize = 2048;
+const AHEAD: usize = 512;
+/// Columns ahead, where columns are short: eight keys of 256 channels are 8 KiB.
+const COLUMNS: usize = 8;
 
 /// Whether `a b` of `rows` rows is such a product.
 pub(super) fn suits(rows: usize, a: Matrix<'_>, b: Matrix<'_>) -> bool {
@@ -108,7 +110,8 @@ impl Part<'_> {
         for (c, w) in w.iter_mut().enumerate() {
             *w = &self.b.values[(column + c) * self.b.column..][..depth];
         }
-        let sums = sums(simd, depth, x, w);
+        let ahead = if depth < AHEAD { self.b.column.wrapping_mul(COLUMNS) } else { AHEAD };
+        let sums = sums(simd, [depth, ahead], x, w);
         for (r, sums) in sums.into_iter().enumerate() {
             for (c, sum) in sums.into_iter().enumerate() {
                 let begin = self.bias.map_or(0.0, |bias| bias[column + c]);
@@ -120,11 +123,11 @@ impl Part<'_> {
     }
 }
 
-/// The sums of products of each pair.
+/// The sums of products of each pair, while values so far ahead are fetched.
 #[inline(always)]
 fn sums<S: Simd, const R: usize, const C: usize>(
     simd: S,
-    depth: usize,
+    [depth, ahead]: [usize; 2],
     x: [&[f32]; R],
     w: [&[f32]; C],
 ) -> [[f32; C]; R] {
@@ -134,7 +137,7 @@ fn sums<S: Simd, const R: usize, const C: usize>(
     for at in (0..whole).step_by(S::F32_LANES) {
         let mut columns = [simd.splat_f32s(0.0); C];
         for (column, w) in columns.iter_mut().zip(w) {
-            fetch(w, at + AHEAD);
+            fetch(w, ahead.wrapping_add(at));
             // SAFETY: there are `whole` values.
             *column = unsafe { load::<S>(w, at) };
         }

@@ -60,6 +60,51 @@ proptest! {
     }
 }
 
+/// The widest vectors, narrower ones where this machine has them, and none.
+fn vectors() -> Vec<Arch> {
+    let mut all = vec![Arch::new(), Arch::Scalar];
+    #[cfg(target_arch = "x86_64")]
+    all.extend(pulp::x86::V3::try_new().map(Arch::V3));
+    all
+}
+
+proptest! {
+    #[test]
+    fn few_rows_are_sums_with_any_vectors(
+        [m, k, n] in [1_usize..16, 1_usize..70, 1_usize..80],
+        add in any::<bool>(),
+    ) {
+        let (left, right) = (numbers(m * k), numbers(k * n));
+        let (a, b) = (Matrix::rows(&left, k), Matrix::rows(&right, n));
+        prop_assert!(in_place(m, a, b, add));
+        for arch in vectors() {
+            let mut made = vec![if add { 1.0 } else { f32::NAN }; m * (n + 3)];
+            let target = Target { start: made.as_mut_ptr(), row: n + 3 };
+            arch.dispatch(weighted::Work { size: [m, k, n], a, b, target, add });
+            for (row, made) in made.chunks(n + 3).enumerate() {
+                let (made, behind) = made.split_at(n);
+                prop_assert!(behind.iter().all(|value| value.is_nan() != add));
+                for (column, &made) in made.iter().enumerate() {
+                    let sum: f64 = (0..k).map(|p| value(a, row, p) * value(b, p, column)).sum();
+                    prop_assert!((f64::from(made) - sum - f64::from(add)).abs() < 1e-4);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_product_of_no_depth_is_zeros() {
+    for m in [1, 8, 40] {
+        let mut made = vec![f32::NAN; m * 3];
+        let target = Target { start: made.as_mut_ptr(), row: 3 };
+        let (a, b) = (Matrix::rows(&[], 1), Matrix::rows(&[], 3));
+        // SAFETY: the target is a vector of that size.
+        unsafe { multiply([m, 0, 3], a, b, target, false) };
+        assert_eq!(made, vec![0.0; m * 3]);
+    }
+}
+
 #[test]
 #[should_panic(expected = "beyond its slice")]
 fn a_matrix_must_lie_in_its_slice() {

@@ -48,14 +48,14 @@ macro_rules! by_isa {
     };
 }
 
-/// The first `N` rows.
-fn some<T, const N: usize>(rows: &[T]) -> &[T; N] {
-    rows.first_chunk().expect("from one row to eight")
+/// So many rows.
+fn all<T, const N: usize>(rows: &[T]) -> &[T; N] {
+    rows.try_into().expect("there are from one to eight rows")
 }
 
 /// `sum over k of x[row][k] * w[k]`, for up to eight rows.
 pub(crate) fn bf16(isa: Isa, x: &[&[f32]], panel: &[u8], take: impl FnOnce(&[[f32; LANES]])) {
-    with_count!(x.len(), N => take(&by_isa!(isa, bf16<N>(some(x), panel))));
+    with_count!(x.len(), N => take(&by_isa!(isa, bf16<N>(all(x), panel))));
 }
 
 /// The same in integers, for each of `P` panels; each row comes with its sum.
@@ -66,7 +66,7 @@ pub(crate) fn int8<const P: usize>(
     take: impl FnOnce([&[[i32; LANES]]; P]),
 ) {
     with_count!(x.len(), N => {
-        let sums = by_isa!(isa, int8<N, P>(some(x), panels));
+        let sums = by_isa!(isa, int8<N, P>(all(x), panels));
         take(sums.each_ref().map(|rows: &[_; N]| rows.as_slice()));
     });
 }
@@ -78,5 +78,5 @@ pub(crate) fn int4(
     panel: &[u8],
     take: impl FnOnce(&[[f32; LANES]]),
 ) {
-    with_count!(x.len(), N => take(&by_isa!(isa, int4<N>(some(x), panel))));
+    with_count!(x.len(), N => take(&by_isa!(isa, int4<N>(all(x), panel))));
 }
