@@ -256,71 +256,52 @@ impl Product<'_> {
     fn few(&self, isa: Isa, x: &[f32]) {
         let inputs = self.layout.inputs;
         match self.layout.format {
-            PackedFormat::Bf16 => {
-                let x = FloatRows::new(x, inputs);
-                let rows: Vec<_> = (0..self.rows).map(|row| x.row(row)).collect();
-                self.each_panel(|panel| {
-                    for (first, rows) in chunks(&rows) {
-                        few::bf16(isa, rows, self.panel(panel), |values| {
-                            self.write_rows(
-                                first,
-                                panel,
-                                values,
-                                #[inline(always)]
-                                |_, values| *values,
-                            );
-                        });
-                    }
-                });
-            }
-            PackedFormat::Int8 => {
-                let x = Int8Rows::new(x, inputs);
-                let tiled = isa == Isa::Amx && (FEWEST_TILED..=FEW).contains(&self.rows);
-                if tiled {
-                    self.each_panel_with(
-                        || FewTiles::new(self.rows),
-                        |tiles, panel| {
-                            let sums = tiles.sums(x.rows(0, self.rows), self.int8_weights(panel));
-                            self.write_int8(&x, 0, panel, &sums[..self.rows]);
-                        },
-                    );
-                    return;
-                }
-                let rows: Vec<_> = (0..self.rows).map(|row| (x.row(row), x.sums[row])).collect();
-                if self.rows <= FEW || isa < Isa::Avx512 {
-                    // Few rows read weights from memory once, best in the order in which they lie.
-                    self.each_panel(|panel| self.few_int8(isa, &x, &rows, [panel]));
-                } else {
-                    // Others read them from the cache; what is broadcast of a row serves two panels.
-                    self.each_pair_with(|| (), |(), pair| self.few_int8(isa, &x, &rows, pair));
-                }
-            }
-            PackedFormat::Int4 => {
-                let x = Int8Rows::new(x, inputs);
-                let rows: Vec<_> =
-                    (0..self.rows).map(|row| (x.row(row), x.group_sums(row))).collect();
-                self.each_panel(|panel| {
-                    for (first, rows) in chunks(&rows) {
-                        few::int4(isa, rows, self.panel(panel), |values| {
-                            self.write_rows(
-                                first,
-                                panel,
-                                values,
-                                #[inline(always)]
-                                |row, values| {
-                                    let unit = x.scales[row];
-                                    values.map(|value| value * unit)
-                                },
-                            );
-                        });
-                    }
-                });
-            }
+            PackedFormat::Bf16 => self.few_bf16(isa, &FloatRows::new(x, inputs)),
+            PackedFormat::Int8 => self.few_int8(isa, &Int8Rows::new(x, inputs)),
+            PackedFormat::Int4 => self.few_int4(isa, &Int8Rows::new(x, inputs)),
         }
     }
 
-    /// The rows with one panel or two, in 8 bits.
-    fn few_int8<const P: usize>(
+    fn few_bf16(&self, isa: Isa, x: &FloatRows<'_>) {
+        let rows: Vec<_> = (0..self.rows).map(|row| x.row(row)).collect();
+        self.each_panel(|panel| {
+            for (first, rows) in chunks(&rows) {
+                few::bf16(isa, rows, self.panel(panel), |values| {
+                    self.write_rows(
+                        first,
+                        panel,
+                        values,
+                        #[inline(always)]
+                        |_, values| *values,
+                    );
+                });
+            }
+        });
+    }
+
+    fn few_int8(&self, isa: Isa, x: &Int8Rows) {
+        if isa == Isa::Amx && (FEWEST_TILED..=FEW).contains(&self.rows) {
+            self.each_panel_with(
+                || FewTiles::new(self.rows),
+                |tiles, panel| {
+                    let sums = tiles.sums(x.rows(0, self.rows), self.int8_weights(panel));
+                    self.write_int8(x, 0, panel, &sums[..self.rows]);
+                },
+            );
+            return;
+        }
+        let rows: Vec<_> = (0..self.rows).map(|row| (x.row(row), x.sums[row])).collect();
+        if self.rows <= FEW || isa < Isa::Avx512 {
+            // Few rows read weights from memory once, best in the order in which they lie.
+            self.each_panel(|panel| self.int8_panels(isa, x, &rows, [panel]));
+        } else {
+            // Others read them from the cache; what is broadcast of a row serves two panels.
+            self.each_pair_with(|| (), |(), pair| self.int8_panels(isa, x, &rows, pair));
+        }
+    }
+
+    /// The rows with one panel or two.
+    fn int8_panels<const P: usize>(
         &self,
         isa: Isa,
         x: &Int8Rows,
@@ -335,6 +316,26 @@ impl Product<'_> {
                 }
             });
         }
+    }
+
+    fn few_int4(&self, isa: Isa, x: &Int8Rows) {
+        let rows: Vec<_> = (0..self.rows).map(|row| (x.row(row), x.group_sums(row))).collect();
+        self.each_panel(|panel| {
+            for (first, rows) in chunks(&rows) {
+                few::int4(isa, rows, self.panel(panel), |values| {
+                    self.write_rows(
+                        first,
+                        panel,
+                        values,
+                        #[inline(always)]
+                        |row, values| {
+                            let unit = x.scales[row];
+                            values.map(|value| value * unit)
+                        },
+                    );
+                });
+            }
+        });
     }
 
     /// The weights of a panel, without the scales that end it.
