@@ -3,6 +3,7 @@
 
 mod machine;
 mod measure;
+mod memory;
 mod peers;
 mod process;
 mod steps;

@@ -19,11 +19,18 @@ pub(crate) const MARKS: Marks = Marks {
     end: "<!-- end of the table -->",
 };
 
+/// One measurement, and how fast memory was.
+pub(crate) struct Taken {
+    pub(crate) measured: Measured,
+    /// What memory read before or after, whichever is less, in GB per second.
+    pub(crate) memory: f64,
+}
+
 /// What was measured of one.
 pub(crate) struct Row {
     pub(crate) name: &'static str,
     pub(crate) dtype: &'static str,
-    pub(crate) measured: Vec<Measured>,
+    pub(crate) taken: Vec<Taken>,
     pub(crate) failure: Option<String>,
 }
 
@@ -45,14 +52,22 @@ const COLUMNS: [Column; 7] = [
 
 impl Row {
     pub(crate) fn new(name: &'static str, dtype: &'static str) -> Self {
-        Self { name, dtype, measured: Vec::new(), failure: None }
+        Self { name, dtype, taken: Vec::new(), failure: None }
     }
 
     fn median(&self, (_, value, _): &Column) -> Option<f64> {
-        let mut values = self.measured.iter().map(value).collect::<Option<Vec<f64>>>()?;
+        let values = self.taken.iter().map(|taken| value(&taken.measured));
+        let mut values = values.collect::<Option<Vec<f64>>>()?;
         values.sort_by(f64::total_cmp);
         let (low, high) = (values.get(values.len().checked_sub(1)? / 2)?, values[values.len() / 2]);
         Some(f64::midpoint(*low, high))
+    }
+
+    /// The least and the most that memory read beside the measurements.
+    fn memory(&self) -> String {
+        let rates = || self.taken.iter().map(|taken| taken.memory);
+        let (least, most) = (rates().fold(f64::MAX, f64::min), rates().fold(0.0, f64::max));
+        format!("{least:.0} to {most:.0}")
     }
 
     /// The cells after the name: medians, each with its ratio to the yardstick's.
@@ -86,20 +101,18 @@ pub(crate) fn render(rows: &[Row], machine: &str, command: &str) -> String {
     for row in rows {
         text.extend(["| ", row.name, " | ", row.dtype, " |", &row.cells(yardstick), "\n"]);
     }
-    let runs = rows.iter().map(|row| row.measured.len()).max().unwrap_or(0);
+    let runs = rows.iter().map(|row| row.taken.len()).max().unwrap_or(0);
     let times = if yardstick.is_some() { "; in brackets, times PyTorch's bf16" } else { "" };
     let _ = writeln!(text, "\nMedians of {runs} runs in turns{times}.\n");
-    let _ = writeln!(text, "| | version | threads | first token | norm of its logits |");
-    text.push_str("|---|---|---|---|---|\n");
+    text.push_str("| | version | threads | first token | norm of its logits | memory, GB/s |\n");
+    text.push_str("|---|---|---|---|---|---|\n");
     for row in rows {
-        let Some(Measured { version, threads, first_token, logits_norm, .. }) = row.measured.last()
-        else {
-            continue;
-        };
-        let Row { name, dtype, .. } = row;
+        let Some(Taken { measured, .. }) = row.taken.last() else { continue };
+        let Measured { version, threads, first_token, logits_norm, .. } = measured;
+        let (Row { name, dtype, .. }, memory) = (row, row.memory());
         let _ = writeln!(
             text,
-            "| {name} {dtype} | {version} | {threads} | {first_token} | {logits_norm:.3} |"
+            "| {name} {dtype} | {version} | {threads} | {first_token} | {logits_norm:.3} | {memory} |"
         );
     }
     let _ = writeln!(text, "\n{machine}\n\n```sh\n{command}\n```");
@@ -151,8 +164,11 @@ mod tests {
     }
 
     fn row(name: &'static str, dtype: &'static str, prefill: &[f64]) -> Row {
-        let measured = prefill.iter().copied().map(measured).collect();
-        Row { measured, ..Row::new(name, dtype) }
+        let taken = |(memory, prefill): (u32, &f64)| Taken {
+            measured: measured(*prefill),
+            memory: f64::from(memory),
+        };
+        Row { taken: (50..).zip(prefill).map(taken).collect(), ..Row::new(name, dtype) }
     }
 
     #[test]
@@ -165,6 +181,10 @@ mod tests {
         assert!(table.contains("| paligemma | bf16 | 1.00 (1.00x) |"), "{table}");
         assert!(table.contains(" 1.000 (0.40x) |"), "{table}");
         assert!(table.contains(" 2.500 (1.00x) |"), "{table}");
+        assert!(
+            table.contains("| transformers bf16 | 1.2 | 2 | 9 | 1.500 | 50 to 53 |"),
+            "{table}"
+        );
     }
 
     #[test]
